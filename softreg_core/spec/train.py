@@ -1,0 +1,41 @@
+"""TrainSpec: everything that decides a training run besides the data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Literal
+
+from softreg_core.spec.base import SpecModel
+from softreg_core.spec.data import PreprocessSpec, SplitSpec, TaskSpec
+from softreg_core.spec.loss import LossSpec
+from softreg_core.spec.net import MlpSpec, NetSpec
+from softreg_core.spec.optimizer import AdamSpec, OptimizerSpec
+from softreg_core.spec.training import CheckpointsSpec, ResourcesSpec, TrainingSpec
+
+__all__ = ["TrainSpec", "canonical_json", "sha256_of"]
+
+
+class TrainSpec(SpecModel):
+    """A training run. Every field has a default: the article's run with the formula of its section 3.3."""
+
+    spec_version: Literal[1] = 1
+    task: TaskSpec = TaskSpec()
+    split: SplitSpec = SplitSpec()
+    preprocess: PreprocessSpec = PreprocessSpec()
+    net: NetSpec = MlpSpec()
+    loss: LossSpec = LossSpec()
+    optimizer: OptimizerSpec = AdamSpec()
+    training: TrainingSpec = TrainingSpec()
+    checkpoints: CheckpointsSpec = CheckpointsSpec()
+    resources: ResourcesSpec = ResourcesSpec()
+
+
+def canonical_json(spec: SpecModel) -> str:
+    """The spec with every default written out, keys sorted, no spaces: equal specs give equal text."""
+    return json.dumps(spec.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def sha256_of(spec: SpecModel) -> str:
+    """Hex digest of `canonical_json`."""
+    return hashlib.sha256(canonical_json(spec).encode()).hexdigest()
