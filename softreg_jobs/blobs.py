@@ -1,0 +1,137 @@
+"""Bytes in PostgreSQL: chunks of 1 MiB, checked on every read, visible only when whole.
+
+A blob is written as `uploading`, in transactions of at most 32 MiB, and becomes `published` in the transaction that
+also makes it mean something (a checkpoint, a model's file, a dataset). What never gets there is garbage.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from sqlalchemy import Connection, Engine, bindparam, delete, func, insert, select, update
+
+from softreg_core.errors import IntegrityError
+from softreg_jobs.ids import new_id
+from softreg_jobs.tables import blob_chunks, blobs
+
+__all__ = ["CHUNK_BYTES", "Blob", "delete_blobs", "open_range", "publish", "save_to", "upload"]
+
+CHUNK_BYTES = 2**20
+_COMMIT_CHUNKS = 32
+_COPY = "COPY blob_chunks (blob_id, idx, data, crc32) FROM STDIN (FORMAT BINARY)"
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A stored byte string."""
+
+    id: str
+    sha256: str
+    size: int
+
+
+def upload(engine: Engine, path: Path) -> Blob:
+    """Store a file's bytes as an unpublished blob; commits on the way, so it takes an engine."""
+    blob_id = new_id("blob")
+    digest = hashlib.sha256()
+    size = 0
+    with path.open("rb") as file:
+        with engine.begin() as connection:
+            connection.execute(insert(blobs).values(id=blob_id, sha256="", size=0, state="uploading"))
+        index = 0
+        while True:
+            with engine.begin() as connection:
+                written = _copy_chunks(connection, blob_id, index, file, digest)
+                size += written
+                index += _COMMIT_CHUNKS
+                is_last = written < _COMMIT_CHUNKS * CHUNK_BYTES
+                if is_last:
+                    connection.execute(
+                        update(blobs).where(blobs.c.id == blob_id).values(sha256=digest.hexdigest(), size=size)
+                    )
+            if is_last:
+                return Blob(blob_id, digest.hexdigest(), size)
+
+
+def _copy_chunks(connection: Connection, blob_id: str, start: int, file: BinaryIO, digest: hashlib._Hash) -> int:
+    """COPY up to `_COMMIT_CHUNKS` chunks; returns the bytes written."""
+    driver = connection.connection.driver_connection
+    assert driver is not None  # noqa: S101  # an open connection has one
+    written = 0
+    with driver.cursor() as cursor, cursor.copy(_COPY) as copy:
+        copy.set_types(["text", "int4", "bytea", "int8"])
+        for index in range(start, start + _COMMIT_CHUNKS):
+            data = file.read(CHUNK_BYTES)
+            if not data:
+                break
+            digest.update(data)
+            copy.write_row((blob_id, index, data, zlib.crc32(data)))
+            written += len(data)
+    return written
+
+
+def publish(connection: Connection, blob: Blob) -> None:
+    """Make a blob visible, in the caller's transaction, if all its bytes are there.
+
+    Raises:
+        IntegrityError: the chunks do not add up to the blob.
+    """
+    count, size = connection.execute(
+        select(func.count(), func.coalesce(func.sum(func.octet_length(blob_chunks.c.data)), 0)).where(
+            blob_chunks.c.blob_id == blob.id
+        )
+    ).one()
+    done = connection.execute(
+        update(blobs)
+        .where(blobs.c.id == blob.id, blobs.c.sha256 == blob.sha256, blobs.c.size == size)
+        .values(state="published")
+    )
+    if done.rowcount != 1 or size != blob.size or count != -(-blob.size // CHUNK_BYTES):
+        raise IntegrityError(f"blob {blob.id} has {size} of {blob.size} bytes")
+
+
+def open_range(connection: Connection, blob_id: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+    """Bytes `start` to `stop` (exclusive) of a published blob, in pieces of at most 1 MiB.
+
+    Raises:
+        IntegrityError: a chunk is missing or does not match its checksum.
+    """
+    size = connection.execute(
+        select(blobs.c.size).where(blobs.c.id == blob_id, blobs.c.state == "published")
+    ).scalar_one()
+    stop = size if stop is None else min(stop, size)
+    statement = select(blob_chunks.c.data, blob_chunks.c.crc32).where(
+        blob_chunks.c.blob_id == blob_id, blob_chunks.c.idx == bindparam("idx")
+    )
+    for index in range(start // CHUNK_BYTES, -(-stop // CHUNK_BYTES)):
+        row = connection.execute(statement, {"idx": index}).first()
+        offset = index * CHUNK_BYTES
+        if row is None or len(row.data) != min(CHUNK_BYTES, size - offset) or zlib.crc32(row.data) != row.crc32:
+            raise IntegrityError(f"chunk {index} of blob {blob_id} is damaged")
+        yield row.data[max(0, start - offset) : stop - offset]
+
+
+def save_to(connection: Connection, blob: Blob, path: Path) -> None:
+    """Write a published blob to `path`.
+
+    Raises:
+        IntegrityError: the bytes do not have the blob's digest.
+    """
+    digest = hashlib.sha256()
+    with path.open("wb") as file:
+        for piece in open_range(connection, blob.id):
+            digest.update(piece)
+            file.write(piece)
+    if digest.hexdigest() != blob.sha256:
+        raise IntegrityError(f"blob {blob.id} does not match its sha256")
+
+
+def delete_blobs(connection: Connection, ids: list[str]) -> None:
+    """Remove blobs and their chunks."""
+    if ids:
+        connection.execute(delete(blobs).where(blobs.c.id.in_(ids)))

@@ -1,0 +1,103 @@
+"""Datasets: a report and a stored table. Samples belong to nobody and are made at their first use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, or_, select
+from sqlalchemy.dialects.postgresql import insert
+
+from softreg_core.data.report import DatasetReport
+from softreg_jobs.blobs import delete_blobs, publish, upload
+from softreg_jobs.errors import NotFoundError
+from softreg_jobs.ids import new_id
+from softreg_jobs.records import Dataset, Page
+from softreg_jobs.tables import datasets
+
+__all__ = ["add_dataset", "find_dataset", "get_dataset", "list_datasets"]
+
+
+def add_dataset(
+    engine: Engine,
+    table: Path,
+    *,
+    tenant_id: str | None,
+    name: str,
+    sha256: str,
+    size: int,
+    report: DatasetReport,
+    dataset_id: str | None = None,
+) -> str:
+    """Store a parsed table; `sha256` and `size` are the uploaded file's. Returns the dataset's id.
+
+    With a `dataset_id` (a sample's) that exists already, the stored one stays and this one's bytes go.
+    """
+    blob = upload(engine, table)
+    with engine.begin() as connection:
+        publish(connection, blob)
+        chosen = dataset_id or new_id("ds")
+        added = connection.execute(
+            insert(datasets)
+            .values(
+                id=chosen,
+                tenant_id=tenant_id,
+                name=name,
+                format=report.format,
+                sha256=sha256,
+                size=size,
+                report=report.model_dump(mode="json"),
+                blob_id=blob.id,
+            )
+            .on_conflict_do_nothing(index_elements=[datasets.c.id])
+        )
+        if added.rowcount == 0:
+            delete_blobs(connection, [blob.id])
+    return chosen
+
+
+def find_dataset(connection: Connection, tenant_id: str, dataset_id: str) -> Dataset | None:
+    """A dataset of this tenant, or a sample; None when there is none."""
+    row = connection.execute(
+        select(datasets).where(
+            datasets.c.id == dataset_id, or_(datasets.c.tenant_id == tenant_id, datasets.c.tenant_id.is_(None))
+        )
+    ).first()
+    return None if row is None else _dataset(row)
+
+
+def get_dataset(connection: Connection, tenant_id: str, dataset_id: str) -> Dataset:
+    """A dataset of this tenant, or a sample.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    found = find_dataset(connection, tenant_id, dataset_id)
+    if found is None:
+        raise NotFoundError("dataset", dataset_id)
+    return found
+
+
+def list_datasets(
+    connection: Connection, tenant_id: str, *, limit: int, after: str | None = None, newest_first: bool = True
+) -> Page[Dataset]:
+    """The tenant's own datasets by id, which is by time."""
+    statement = select(datasets).where(datasets.c.tenant_id == tenant_id)
+    if after is not None:
+        statement = statement.where(datasets.c.id < after if newest_first else datasets.c.id > after)
+    order: Any = datasets.c.id.desc() if newest_first else datasets.c.id
+    rows = connection.execute(statement.order_by(order).limit(limit + 1)).all()
+    return Page([_dataset(row) for row in rows[:limit]], len(rows) > limit)
+
+
+def _dataset(row: Row[Any]) -> Dataset:
+    return Dataset(
+        id=row.id,
+        name=row.name,
+        format=row.format,
+        sha256=row.sha256,
+        size=row.size,
+        report=DatasetReport.model_validate(row.report),
+        metadata=row.metadata,
+        created_at=row.created_at,
+    )

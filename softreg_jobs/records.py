@@ -1,0 +1,126 @@
+"""What reading gives: plain frozen values, never database rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from softreg_core.data.report import DatasetReport
+from softreg_jobs.blobs import Blob
+from softreg_jobs.states import JobState
+
+__all__ = ["Checkpoint", "Dataset", "Event", "File", "Job", "Model", "Page", "Transition"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """A stretch of a longer list; `has_more` tells whether another follows."""
+
+    items: Sequence[T]
+    has_more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A change of a job's state."""
+
+    state: JobState
+    at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as it stands. `progress` and `metrics` of a running job are the newest that its worker told."""
+
+    id: str
+    parent_id: str | None
+    dataset_id: str
+    name: str | None
+    metadata: dict[str, str]
+    spec: dict[str, Any]
+    resolution: dict[str, Any]
+    warnings: list[dict[str, str]]
+    state: JobState
+    device_kind: str
+    priority: int
+    attempt: int
+    worker_id: str | None
+    best_checkpoint_id: str | None
+    last_checkpoint_id: str | None
+    model_id: str | None
+    progress: dict[str, Any] | None
+    metrics: dict[str, Any]
+    termination_reason: str | None
+    error: dict[str, Any] | None
+    event_seq: int
+    created_at: datetime
+    updated_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    read_at: datetime
+    """The database's clock when this was read: durations of a running job end here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a job; `seq` has no gaps."""
+
+    seq: int
+    type: str
+    level: str
+    data: dict[str, Any]
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A saved state of training."""
+
+    id: str
+    job_id: str
+    step: int
+    epoch: int
+    metrics: dict[str, float | None]
+    is_best: bool
+    pinned: bool
+    blob: Blob
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file of a model."""
+
+    name: str
+    media_type: str
+    blob: Blob
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A trained model and its files."""
+
+    id: str
+    job_id: str
+    metrics: dict[str, float | None]
+    files: Sequence[File]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A table of numbers, read and reported on."""
+
+    id: str
+    name: str
+    format: str
+    sha256: str
+    size: int
+    report: DatasetReport
+    metadata: dict[str, str]
+    created_at: datetime

@@ -1,0 +1,259 @@
+"""A worker's side of a job: claim it, keep the lease, record what happens, end the attempt.
+
+Every write is guarded by the claim's fence. A worker that lost its lease gets FencedError and must write nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from softreg_jobs.blobs import Blob, delete_blobs, publish
+from softreg_jobs.errors import FencedError
+from softreg_jobs.ids import new_id
+from softreg_jobs.states import ACTIVE, Actor, JobState
+from softreg_jobs.store.moves import add_event, move
+from softreg_jobs.tables import attempts, blobs, checkpoints, datasets, jobs, leases, metrics, now
+
+__all__ = [
+    "Claim",
+    "NewCheckpoint",
+    "StoredCheckpoint",
+    "beat",
+    "claim",
+    "publish_checkpoint",
+    "record_metrics",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCheckpoint:
+    """A published checkpoint and where its bytes are."""
+
+    id: str
+    step: int
+    blob: Blob
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A job that is mine until its lease runs out; `fence` proves it."""
+
+    job_id: str
+    fence: int
+    attempt: int
+    worker_id: str
+    tenant_id: str
+    spec: dict[str, Any]
+    dataset: Blob
+    resume: StoredCheckpoint | None
+    best: StoredCheckpoint | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewCheckpoint:
+    """A checkpoint whose bytes are uploaded and unpublished."""
+
+    blob: Blob
+    step: int
+    epoch: int
+    metrics: dict[str, float | None]
+    is_best: bool
+
+
+def claim(connection: Connection, worker_id: str, kinds: Sequence[str], *, lease_seconds: float) -> Claim | None:
+    """Take the first claimable job: highest priority, then longest waiting. None when there is none.
+
+    SKIP LOCKED lets many workers claim at once without waiting for each other or taking the same job.
+    """
+    candidate = (
+        select(jobs.c.id)
+        .where(jobs.c.state == JobState.QUEUED, jobs.c.run_after <= now(), jobs.c.device_kind.in_(kinds))
+        .order_by(jobs.c.priority.desc(), jobs.c.run_after, jobs.c.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    job_id = connection.execute(candidate).scalar()
+    if job_id is None:
+        return None
+    row = move(
+        connection,
+        job_id,
+        JobState.RUNNING,
+        Actor.WORKER,
+        reason="claimed",
+        raises_fence=True,
+        data={"worker_id": worker_id},
+        worker_id=worker_id,
+        attempt=jobs.c.attempt + 1,
+        started_at=func.coalesce(jobs.c.started_at, now()),
+    )
+    if row is None:
+        return None
+    resume = _stored_checkpoint(connection, row.last_checkpoint_id)
+    connection.execute(
+        insert(leases).values(
+            job_id=row.id,
+            fence=row.fence,
+            worker_id=worker_id,
+            beat_at=now(),
+            lease_until=now() + timedelta(seconds=lease_seconds),
+            step=resume.step if resume else 0,
+        )
+    )
+    connection.execute(
+        insert(attempts).values(
+            job_id=row.id,
+            fence=row.fence,
+            number=row.attempt,
+            worker_id=worker_id,
+            from_checkpoint_id=resume.id if resume else None,
+            from_step=resume.step if resume else 0,
+        )
+    )
+    data = connection.execute(
+        select(blobs.c.id, blobs.c.sha256, blobs.c.size)
+        .join(datasets, datasets.c.blob_id == blobs.c.id)
+        .where(datasets.c.id == row.dataset_id)
+    ).one()
+    return Claim(
+        job_id=row.id,
+        fence=row.fence,
+        attempt=row.attempt,
+        worker_id=worker_id,
+        tenant_id=row.tenant_id,
+        spec=row.spec,
+        dataset=Blob(*data),
+        resume=resume,
+        best=_stored_checkpoint(connection, row.best_checkpoint_id),
+    )
+
+
+def _stored_checkpoint(connection: Connection, checkpoint_id: str | None) -> StoredCheckpoint | None:
+    if checkpoint_id is None:
+        return None
+    row = connection.execute(
+        select(checkpoints.c.id, checkpoints.c.step, blobs.c.id.label("blob_id"), blobs.c.sha256, blobs.c.size)
+        .join(blobs, blobs.c.id == checkpoints.c.blob_id)
+        .where(checkpoints.c.id == checkpoint_id)
+    ).one()
+    return StoredCheckpoint(row.id, row.step, Blob(row.blob_id, row.sha256, row.size))
+
+
+def beat(connection: Connection, mine: Claim, *, lease_seconds: float, step: int, progress: dict[str, Any]) -> JobState:
+    """Renew the lease and tell how far training is; returns the job's state, which may carry a wish (cancelling).
+
+    Raises:
+        FencedError: the lease is gone.
+    """
+    state = connection.execute(
+        update(leases)
+        .where(leases.c.job_id == mine.job_id, leases.c.fence == mine.fence, jobs.c.id == leases.c.job_id)
+        .values(beat_at=now(), lease_until=now() + timedelta(seconds=lease_seconds), step=step, progress=progress)
+        .returning(jobs.c.state)
+    ).scalar()
+    if state is None:
+        raise FencedError(f"job {mine.job_id}: lease {mine.fence} is gone")
+    return JobState(state)
+
+
+def record_metrics(
+    connection: Connection,
+    mine: Claim,
+    series: dict[str, tuple[list[int], list[float]]],
+    summary: dict[str, Any],
+) -> None:
+    """Append a block to each series, and one `progress` event with the newest values.
+
+    Raises:
+        FencedError: the job is no longer mine.
+    """
+    if not add_event(connection, mine.job_id, mine.fence, "progress", summary):
+        raise FencedError(f"job {mine.job_id}: fence {mine.fence} is past")
+    connection.execute(
+        insert(metrics),
+        [
+            {"job_id": mine.job_id, "fence": mine.fence, "series": name, "steps": steps, "values": values}
+            for name, (steps, values) in series.items()
+        ],
+    )
+
+
+def publish_checkpoint(connection: Connection, mine: Claim, new: NewCheckpoint, *, keep_last: int) -> str:
+    """Make an uploaded checkpoint the job's newest (and best, if it is), and drop those past retention.
+
+    A second attempt may reach a step that a fenced one had saved already: the newer fence's bytes replace it.
+
+    Raises:
+        FencedError: the job is no longer mine.
+    """
+    owner = connection.execute(
+        select(jobs.c.id)
+        .where(jobs.c.id == mine.job_id, jobs.c.fence == mine.fence, jobs.c.state.in_(ACTIVE))
+        .with_for_update()
+    ).first()
+    if owner is None:
+        raise FencedError(f"job {mine.job_id}: fence {mine.fence} is past")
+    publish(connection, new.blob)
+    checkpoint_id = new_id("ckpt")
+    same_step = (checkpoints.c.job_id == mine.job_id, checkpoints.c.step == new.step)
+    replaced = connection.execute(delete(checkpoints).where(*same_step).returning(checkpoints.c.blob_id)).scalars()
+    old_blobs = list(replaced)
+    if new.is_best:
+        connection.execute(update(checkpoints).where(checkpoints.c.job_id == mine.job_id).values(is_best=False))
+    connection.execute(
+        insert(checkpoints).values(
+            id=checkpoint_id,
+            job_id=mine.job_id,
+            fence=mine.fence,
+            step=new.step,
+            epoch=new.epoch,
+            blob_id=new.blob.id,
+            metrics=new.metrics,
+            is_best=new.is_best,
+        )
+    )
+    delete_blobs(connection, old_blobs + _past_retention(connection, mine.job_id, keep_last))
+    pointers: dict[str, Any] = {"stalls": 0, "last_checkpoint_id": _newest(mine.job_id)}
+    if new.is_best:
+        pointers["best_checkpoint_id"] = checkpoint_id
+    connection.execute(update(jobs).where(jobs.c.id == mine.job_id).values(**pointers))
+    add_event(
+        connection,
+        mine.job_id,
+        mine.fence,
+        "checkpoint",
+        {"checkpoint_id": checkpoint_id, "step": new.step, "epoch": new.epoch, "is_best": new.is_best},
+    )
+    return checkpoint_id
+
+
+def _newest(job_id: str) -> Any:
+    return (
+        select(checkpoints.c.id)
+        .where(checkpoints.c.job_id == job_id)
+        .order_by(checkpoints.c.step.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+
+
+def _past_retention(connection: Connection, job_id: str, keep_last: int) -> list[str]:
+    """Delete all but the last, the best and the pinned checkpoints; returns the blobs that nobody holds now."""
+    kept = (
+        select(checkpoints.c.id)
+        .where(checkpoints.c.job_id == job_id)
+        .order_by(checkpoints.c.step.desc())
+        .limit(keep_last)
+    )
+    gone = delete(checkpoints).where(
+        checkpoints.c.job_id == job_id,
+        checkpoints.c.id.not_in(kept),
+        checkpoints.c.is_best.is_(False),
+        checkpoints.c.pinned.is_(False),
+    )
+    return list(connection.execute(gone.returning(checkpoints.c.blob_id)).scalars())
