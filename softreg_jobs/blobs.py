@@ -40,12 +40,13 @@ def upload(engine: Engine, path: Path) -> Blob:
     blob_id = new_id("blob")
     digest = hashlib.sha256()
     size = 0
+    index = 0
+    is_last = False
     with path.open("rb") as file:
-        with engine.begin() as connection:
-            connection.execute(insert(blobs).values(id=blob_id, sha256="", size=0, state="uploading"))
-        index = 0
-        while True:
+        while not is_last:
             with engine.begin() as connection:
+                if index == 0:
+                    connection.execute(insert(blobs).values(id=blob_id, sha256="", size=0, state="uploading"))
                 written = _copy_chunks(connection, blob_id, index, file, digest)
                 size += written
                 index += _COMMIT_CHUNKS
@@ -54,8 +55,7 @@ def upload(engine: Engine, path: Path) -> Blob:
                     connection.execute(
                         update(blobs).where(blobs.c.id == blob_id).values(sha256=digest.hexdigest(), size=size)
                     )
-            if is_last:
-                return Blob(blob_id, digest.hexdigest(), size)
+    return Blob(blob_id, digest.hexdigest(), size)
 
 
 def _copy_chunks(connection: Connection, blob_id: str, start: int, file: BinaryIO, digest: hashlib._Hash) -> int:

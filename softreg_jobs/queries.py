@@ -22,7 +22,6 @@ from softreg_jobs.tables import (
     model_files,
     models,
     now,
-    workers,
 )
 
 __all__ = [
@@ -36,7 +35,6 @@ __all__ = [
     "list_jobs",
     "metric_series",
     "transitions_of",
-    "worker_kinds",
 ]
 
 Series = dict[str, tuple[list[int], list[float]]]
@@ -257,13 +255,6 @@ def get_model(connection: Connection, tenant_id: str, model_id: str) -> Model:
         files=[File(file.name, file.media_type, Blob(file.blob_id, file.sha256, file.size)) for file in files],
         created_at=row.created_at,
     )
-
-
-def worker_kinds(connection: Connection, *, alive_seconds: float) -> set[str]:
-    """The device kinds that some living worker takes."""
-    alive = workers.c.beat_at > now() - func.make_interval(0, 0, 0, 0, 0, 0, alive_seconds)
-    rows = connection.execute(select(workers.c.devices).where(alive)).scalars()
-    return {kind for devices in rows for kind in devices}
 
 
 def cursor_key(connection: Connection) -> bytes:

@@ -312,7 +312,7 @@ workers = Table(
     Column("version", Text, nullable=False),
     Column("slots", Integer, nullable=False),
     Column("devices", ARRAY(Text), nullable=False),
-    Column("state", Text, CheckConstraint("state IN ('idle', 'busy')", name="state"), nullable=False),
+    Column("state", Text, CheckConstraint("state IN ('ready', 'draining')", name="state"), nullable=False),
     _at("started_at", filled=True),
     _at("beat_at", filled=True),
 )

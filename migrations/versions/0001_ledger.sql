@@ -49,7 +49,7 @@ CREATE TABLE workers (
     version TEXT NOT NULL,
     slots INTEGER NOT NULL,
     devices TEXT[] NOT NULL,
-    state TEXT NOT NULL CONSTRAINT workers_state_check CHECK (state IN ('idle', 'busy')),
+    state TEXT NOT NULL CONSTRAINT workers_state_check CHECK (state IN ('ready', 'draining')),
     started_at TIMESTAMP WITH TIME ZONE DEFAULT softreg_now() NOT NULL,
     beat_at TIMESTAMP WITH TIME ZONE DEFAULT softreg_now() NOT NULL,
     CONSTRAINT workers_pkey PRIMARY KEY (id)

@@ -21,6 +21,7 @@ from softreg_jobs.store.ending import (
     expired_leases,
     fail,
     reap,
+    release,
     succeed,
     worker_fault,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "publish_checkpoint",
     "reap",
     "record_metrics",
+    "release",
     "request_cancel",
     "submit",
     "succeed",

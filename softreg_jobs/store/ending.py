@@ -15,7 +15,7 @@ from softreg_jobs.errors import FencedError
 from softreg_jobs.states import ACTIVE, Actor, JobState
 from softreg_jobs.store.attempt import Claim
 from softreg_jobs.store.moves import move
-from softreg_jobs.tables import attempts, jobs, leases, model_files, models, now
+from softreg_jobs.tables import attempts, jobs, leases, model_files, models, now, outbox
 
 __all__ = [
     "MAX_INFRA_FAULTS",
@@ -28,6 +28,7 @@ __all__ = [
     "expired_leases",
     "fail",
     "reap",
+    "release",
     "succeed",
     "worker_fault",
 ]
@@ -180,6 +181,28 @@ def worker_fault(connection: Connection, mine: Claim, outcome: str, facts: Attem
     state = after_fault(connection, row, Actor.WORKER, outcome)
     _close_attempt(connection, mine.job_id, mine.fence, outcome, facts)
     return state
+
+
+def release(connection: Connection, mine: Claim, facts: AttemptFacts) -> None:
+    """A draining worker gives a healthy job back; the attempt does not count, the checkpoint is published.
+
+    Raises:
+        FencedError: somebody else owns the job, or a wish to cancel came first.
+    """
+    row = move(
+        connection,
+        mine.job_id,
+        JobState.QUEUED,
+        Actor.WORKER,
+        reason="drained",
+        fence=mine.fence,
+        attempt=jobs.c.attempt - 1,
+        run_after=now(),
+    )
+    if row is None:
+        raise FencedError(f"job {mine.job_id}: fence {mine.fence} may not be released")
+    _close_attempt(connection, mine.job_id, mine.fence, "drained", facts)
+    connection.execute(insert(outbox).values(topic="doorbell", key=row.device_kind))
 
 
 def expired_leases(connection: Connection) -> list[str]:

@@ -1,0 +1,167 @@
+"""The keeper: rings doorbells from the outbox, takes jobs from silent workers, sweeps what is past.
+
+One leads, by an advisory lock on a session of its own; the others wait. Every action is a guarded statement, so two
+leaders for a moment do no harm. It sleeps on NOTIFY and wakes at the latest every `keeper_poll_seconds`.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+import psycopg
+import structlog
+from sqlalchemy import delete, select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from softreg_jobs import queue, store, workers
+from softreg_jobs.database import engine_of, listening
+from softreg_jobs.errors import UnavailableError
+from softreg_jobs.logs import configure_logs
+from softreg_jobs.settings import Settings, load_settings
+from softreg_jobs.tables import blobs, idempotency, now, outbox
+
+__all__ = ["DATABASE_ERRORS", "Keeper", "main"]
+
+_LEADER_LOCK = 7_390_114_275_002
+_RELAY_BATCH = 100
+_SWEEP_SECONDS = 600.0
+_IDEMPOTENCY_HOURS = 24
+_STALE_UPLOAD_HOURS = 24
+DATABASE_ERRORS = (DBAPIError, PoolTimeoutError, psycopg.OperationalError)
+
+log = structlog.get_logger("keeper")
+
+
+class Keeper:
+    """Relay, reaper and sweeper in one loop; `run` returns after `stop`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._engine = engine_of(settings, pool_size=2)
+        self._app = queue.celery_app(settings)
+        self._stopped = threading.Event()
+        self._reap_from = 0.0
+        self._relay_from = 0.0
+        self._next: dict[str, float] = {}
+
+    def stop(self) -> None:
+        """End the loop at its next turn."""
+        self._stopped.set()
+
+    def run(self) -> None:
+        """Lead when nobody else does, until stopped; a lost database is waited for."""
+        while not self._stopped.is_set():
+            try:
+                with listening(self._settings, "softreg_keeper") as session:
+                    self._lead_or_wait(session)
+            except DATABASE_ERRORS as error:
+                log.warning("database_unavailable", error=type(error).__name__)
+                self._hold_reaper()
+                self._stopped.wait(0.5)
+        self._engine.dispose()
+
+    def _lead_or_wait(self, session: psycopg.Connection) -> None:
+        while not self._stopped.is_set():
+            row = session.execute("SELECT pg_try_advisory_lock(%s)", (_LEADER_LOCK,)).fetchone()
+            if row is not None and row[0]:
+                log.info("leading")
+                self._lead(session)
+                return
+            self._stopped.wait(1.0)
+
+    def _lead(self, session: psycopg.Connection) -> None:
+        self._hold_reaper_after_restart(session)
+        while not self._stopped.is_set():
+            self.turn()
+            for _ in session.notifies(timeout=self._settings.keeper_poll_seconds, stop_after=1):
+                pass
+
+    def turn(self) -> None:
+        """Everything that is due now."""
+        self._relay()
+        self._at_most_every(self._settings.ring_again_seconds, self._ring_again)
+        self._at_most_every(min(1.0, self._settings.lease_seconds / 4), self._reap)
+        self._at_most_every(_SWEEP_SECONDS, self._sweep)
+
+    def _at_most_every(self, seconds: float, action: Callable[[], None]) -> None:
+        now_seconds = time.monotonic()
+        if now_seconds >= self._next.get(action.__name__, 0.0):
+            self._next[action.__name__] = now_seconds + seconds
+            action()
+
+    def _hold_reaper(self) -> None:
+        """After an outage the workers' beats are late through no fault of theirs: watch for one full lease first."""
+        self._reap_from = time.monotonic() + self._settings.lease_seconds
+
+    def _hold_reaper_after_restart(self, session: psycopg.Connection) -> None:
+        age = session.execute("SELECT extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())").fetchone()
+        if age is not None and float(age[0]) < self._settings.lease_seconds:
+            self._hold_reaper()
+
+    def _relay(self) -> None:
+        """Ring what the outbox holds. A row goes in the transaction that rang it: at least once, hardly ever twice."""
+        if time.monotonic() < self._relay_from:
+            return
+        with self._engine.begin() as connection:
+            rows = connection.execute(
+                select(outbox.c.id, outbox.c.key)
+                .where(outbox.c.sent_at.is_(None), outbox.c.topic == "doorbell")
+                .order_by(outbox.c.id)
+                .limit(_RELAY_BATCH)
+                .with_for_update(skip_locked=True)
+            ).all()
+            rung: list[int] = []
+            try:
+                for row in rows:
+                    queue.ring(self._app, row.key)
+                    rung.append(row.id)
+            except UnavailableError:
+                log.warning("redis_unavailable", waiting=len(rows) - len(rung))
+                self._relay_from = time.monotonic() + 1.0
+            if rung:
+                connection.execute(delete(outbox).where(outbox.c.id.in_(rung)))
+
+    def _ring_again(self) -> None:
+        with self._engine.connect() as connection:
+            wanted = workers.doorbells_wanted(connection, alive_seconds=3 * self._settings.beat_seconds)
+        try:
+            for kind, count in wanted.items():
+                for _ in range(count):
+                    queue.ring(self._app, kind)
+        except UnavailableError:
+            log.warning("redis_unavailable")
+
+    def _reap(self) -> None:
+        if time.monotonic() < self._reap_from:
+            return
+        with self._engine.connect() as connection:
+            expired = store.expired_leases(connection)
+        for job_id in expired:
+            with self._engine.begin() as connection:
+                state = store.reap(connection, job_id)
+            if state is not None:
+                log.warning("lease_expired", job_id=job_id, state=state)
+
+    def _sweep(self) -> None:
+        with self._engine.begin() as connection:
+            connection.execute(
+                delete(idempotency).where(idempotency.c.created_at < now() - timedelta(hours=_IDEMPOTENCY_HOURS))
+            )
+            old_upload = blobs.c.created_at < now() - timedelta(hours=_STALE_UPLOAD_HOURS)
+            connection.execute(delete(blobs).where(blobs.c.state == "uploading", old_upload))
+            workers.forget_lost(connection, silent_seconds=3600.0)
+
+
+def main() -> None:
+    """Run a keeper until SIGTERM or SIGINT."""
+    settings = load_settings()
+    configure_logs(settings.log_level)
+    keeper = Keeper(settings)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: keeper.stop())
+    keeper.run()

@@ -1,0 +1,80 @@
+"""Who is there to work: workers make themselves known and beat; the keeper and the API read it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections import Counter
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, select
+from sqlalchemy.dialects.postgresql import insert
+
+from softreg_core import __version__
+from softreg_jobs.states import JobState
+from softreg_jobs.tables import jobs, leases, now, workers
+
+__all__ = ["announce", "doorbells_wanted", "forget", "forget_lost", "living_kinds", "takes"]
+
+
+def takes(device: str) -> tuple[str, ...]:
+    """The device kinds of jobs that a worker on `device` (`cpu`, `cuda`, `cuda:N`) takes."""
+    return ("auto", "cpu") if device == "cpu" else tuple(dict.fromkeys(("auto", "cuda", device)))
+
+
+def announce(connection: Connection, worker_id: str, kinds: Sequence[str], *, is_draining: bool = False) -> None:
+    """Say that this process works, or still works."""
+    state = "draining" if is_draining else "ready"
+    statement = insert(workers).values(
+        id=worker_id,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        version=__version__,
+        slots=1,
+        devices=list(kinds),
+        state=state,
+    )
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=[workers.c.id], set_={"beat_at": now(), "state": state})
+    )
+
+
+def forget(connection: Connection, worker_id: str) -> None:
+    """A worker leaves."""
+    connection.execute(delete(workers).where(workers.c.id == worker_id))
+
+
+def forget_lost(connection: Connection, *, silent_seconds: float) -> None:
+    """Drop workers that have been silent for long."""
+    connection.execute(delete(workers).where(workers.c.beat_at < now() - timedelta(seconds=silent_seconds)))
+
+
+def _is_alive(alive_seconds: float) -> Any:
+    return (workers.c.beat_at > now() - timedelta(seconds=alive_seconds)) & (workers.c.state == "ready")
+
+
+def living_kinds(connection: Connection, *, alive_seconds: float) -> Counter[str]:
+    """For each device kind the number of living workers that take it."""
+    rows = connection.execute(select(workers.c.devices).where(_is_alive(alive_seconds))).scalars()
+    return Counter(kind for devices in rows for kind in devices)
+
+
+def doorbells_wanted(connection: Connection, *, alive_seconds: float) -> dict[str, int]:
+    """How many doorbells to ring anew for each device kind: one per free worker, as far as claimable jobs go.
+
+    A job that waits while a worker is free has lost its doorbell, or its time has just come.
+    """
+    waiting = connection.execute(
+        select(jobs.c.device_kind, func.count())
+        .where(jobs.c.state == JobState.QUEUED, jobs.c.run_after <= now())
+        .group_by(jobs.c.device_kind)
+    ).all()
+    free = connection.execute(
+        select(workers.c.devices)
+        .outerjoin(leases, leases.c.worker_id == workers.c.id)
+        .where(_is_alive(alive_seconds), leases.c.job_id.is_(None))
+    ).scalars()
+    slots = Counter(kind for devices in free for kind in devices)
+    return {kind: min(count, slots[kind]) for kind, count in waiting if slots[kind]}
