@@ -1,0 +1,161 @@
+"""A table that was read: its tensors and its report, and how both become one safetensors file; NumPy only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+from softreg_core.data.report import ColumnReport, DatasetReport, Flaw
+from softreg_core.data.request import Format, ParseLimits
+from softreg_core.data.summary import EXACT_INTEGERS, numeric_report
+from softreg_core.errors import DataError
+
+__all__ = ["CategoryColumn", "NumericColumn", "Table", "TextColumn", "spare_levels", "table_of"]
+
+LEVELS_OF_NUMBERS = 200_000
+"""Levels of numeric columns that a report lists in all; more would make every reply about the dataset heavy."""
+_MOST_REMARKS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class NumericColumn:
+    """A column of numbers; NaN for every cell that cannot be used."""
+
+    name: str
+    values: NDArray[np.float64]
+    flaws: tuple[Flaw, ...] = ()
+    is_boolean: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryColumn:
+    """A column of few different texts: sorted levels, and per row the level's index or -1."""
+
+    name: str
+    codes: NDArray[np.int32]
+    levels: tuple[str, ...]
+    flaws: tuple[Flaw, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TextColumn:
+    """A column that is reported and not stored."""
+
+    name: str
+    flaws: tuple[Flaw, ...] = ()
+    distinct: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Tensors by name, each (rows, k), and the report that says which column lies where."""
+
+    tensors: dict[str, NDArray[Any]]
+    report: DatasetReport
+
+    def report_json(self, limits: ParseLimits) -> str:
+        """The report as JSON, after a look at the sizes of what would be stored.
+
+        Raises:
+            DataError: report or table is larger than a stored dataset may be.
+        """
+        text = self.report.model_dump_json()
+        if len(text.encode()) > limits.report_bytes:
+            raise DataError(
+                f"the columns have too many levels: their report is over {limits.report_bytes} bytes",
+                "report_too_large",
+            )
+        size = sum(tensor.nbytes for tensor in self.tensors.values()) + 2 * len(text.encode())
+        if size > limits.output_bytes:
+            raise DataError(f"the table needs over {limits.output_bytes} bytes as numbers", "too_expensive")
+        return text
+
+    def write(self, path: Path, report_json: str) -> None:
+        """Store tensors and report in one safetensors file."""
+        save_file(self.tensors, path, metadata={"softreg.report": report_json})
+
+
+def table_of(
+    columns: Sequence[NumericColumn | CategoryColumn | TextColumn],
+    *,
+    file_format: Format,
+    rows: int,
+    warnings: Sequence[str] = (),
+) -> Table:
+    """Columns of a CSV file or a sample, as the tensors `numbers` and `codes` and their report."""
+    numbers: list[NDArray[np.float64]] = []
+    codes: list[NDArray[np.int32]] = []
+    reports: list[ColumnReport] = []
+    for column in columns:
+        match column:
+            case NumericColumn():
+                reports.append(_numeric(column, len(numbers)))
+                numbers.append(column.values)
+            case CategoryColumn():
+                reports.append(_category(column, len(codes)))
+                codes.append(column.codes)
+            case TextColumn(name, flaws, distinct):
+                reports.append(ColumnReport(name=name, kind="text", distinct=distinct, flaws=flaws))
+    stacks: dict[str, Sequence[NDArray[Any]]] = {"numbers": numbers, "codes": codes}
+    tensors = {name: np.stack(stack, axis=1) for name, stack in stacks.items() if stack}
+    remarks = (*warnings, *_remarks(reports, rows))
+    return Table(tensors, DatasetReport(format=file_format, rows=rows, columns=spare_levels(reports), warnings=remarks))
+
+
+def spare_levels(columns: Sequence[ColumnReport]) -> tuple[ColumnReport, ...]:
+    """The columns, numeric ones with many levels without them once LEVELS_OF_NUMBERS are listed.
+
+    Columns with few levels come first, and later ones before earlier: a target of classes keeps its levels.
+    """
+    spared = list(columns)
+    numeric = [index for index, column in enumerate(columns) if column.kind == "numeric" and column.levels]
+    room = LEVELS_OF_NUMBERS
+    for index in sorted(numeric, key=lambda index: (len(columns[index].levels or ()), -index)):
+        room -= len(columns[index].levels or ())
+        if room < 0:
+            spared[index] = columns[index].model_copy(update={"levels": None, "level_counts": None})
+    return tuple(spared)
+
+
+def _numeric(column: NumericColumn, position: int) -> ColumnReport:
+    return numeric_report(
+        column.name,
+        column.values,
+        tensor="numbers",
+        position=position,
+        flaws=column.flaws,
+        is_boolean=column.is_boolean,
+    )
+
+
+def _category(column: CategoryColumn, position: int) -> ColumnReport:
+    present = column.codes[column.codes >= 0]
+    return ColumnReport(
+        name=column.name,
+        kind="category",
+        tensor="codes",
+        position=position,
+        distinct=len(column.levels),
+        levels=column.levels,
+        level_counts=tuple(np.bincount(present, minlength=len(column.levels)).tolist()),
+        flaws=column.flaws,
+    )
+
+
+def _remarks(columns: Sequence[ColumnReport], rows: int) -> list[str]:
+    """What a reader of the report should know and no single count says."""
+    remarks = []
+    for column in columns:
+        largest = max(abs(column.minimum or 0.0), abs(column.maximum or 0.0))
+        if column.integral and largest > EXACT_INTEGERS:
+            remarks.append(f"column '{column.name}' has whole numbers above 2^53, which float64 rounds")
+        if any(flaw.kind == "missing" and flaw.count == rows for flaw in column.flaws):
+            remarks.append(f"column '{column.name}' is empty")
+    left_out = len(remarks) - _MOST_REMARKS
+    return [*remarks[:_MOST_REMARKS], f"and {left_out} more remarks of this kind"] if left_out > 0 else remarks
