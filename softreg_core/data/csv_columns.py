@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from softreg_core.data.request import DISTINCT_LIMIT
 from softreg_core.data.summary import Tally
-from softreg_core.data.table import CategoryColumn, NumericColumn, TextColumn
+from softreg_core.data.parsed import CategoryColumn, NumericColumn, TextColumn
 
 __all__ = ["MISSING", "CsvColumn"]
 

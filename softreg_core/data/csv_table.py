@@ -10,7 +10,7 @@ from typing import BinaryIO
 from softreg_core.data.csv_columns import CsvColumn
 from softreg_core.data.csv_rows import open_csv
 from softreg_core.data.request import ParseLimits
-from softreg_core.data.table import Table, table_of
+from softreg_core.data.parsed import ParsedTable, parsed_table
 from softreg_core.errors import DataError
 
 __all__ = ["read_csv"]
@@ -20,7 +20,7 @@ _CELLS_PER_BLOCK = 2**19
 _CHARACTERS_PER_BLOCK = 2**24
 
 
-def read_csv(stream: BinaryIO, limits: ParseLimits) -> Table:
+def read_csv(stream: BinaryIO, limits: ParseLimits) -> ParsedTable:
     """Read a CSV file with a header (rules for cells: softreg_core.data.csv_columns).
 
     Raises:
@@ -38,7 +38,7 @@ def read_csv(stream: BinaryIO, limits: ParseLimits) -> Table:
     columns.reverse()
     # Popped, so that a column's blocks are gone before the next column's are joined.
     finished = [columns.pop().finish() for _ in names]
-    return table_of(finished, file_format="csv", rows=count, warnings=_header_warnings(names))
+    return parsed_table(finished, file_format="csv", rows=count, warnings=_header_warnings(names))
 
 
 def _block(rows: Iterator[list[str]], width: int) -> list[list[str]]:

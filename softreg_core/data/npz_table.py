@@ -12,7 +12,7 @@ from softreg_core.data.npz_arrays import read_arrays
 from softreg_core.data.report import ColumnReport, DatasetReport
 from softreg_core.data.request import ParseLimits
 from softreg_core.data.summary import Tally, numeric_report
-from softreg_core.data.table import Table, spare_levels
+from softreg_core.data.parsed import ParsedTable, spare_levels
 from softreg_core.errors import DataError
 
 __all__ = ["read_npz"]
@@ -21,7 +21,7 @@ _COLUMNS_PER_BLOCK = 64
 """Columns copied out of a wide array at a time: reading one by one would fetch every cache line once per column."""
 
 
-def read_npz(stream: BinaryIO, limits: ParseLimits) -> Table:
+def read_npz(stream: BinaryIO, limits: ParseLimits) -> ParsedTable:
     """Read an NPZ file.
 
     `features` (N, ...) gives the columns `features.0`, `features.1`, ...; `target` (N,) gives the column `target`
@@ -43,7 +43,7 @@ def read_npz(stream: BinaryIO, limits: ParseLimits) -> Table:
     for name, tensor in tensors.items():
         columns.extend(_reports(name, tensor, is_wide=name == "features" or arrays[name].ndim > 1))
     _check_names(columns)
-    return Table(tensors, DatasetReport(format="npz", rows=rows, columns=spare_levels(columns)))
+    return ParsedTable(tensors, DatasetReport(format="npz", rows=rows, columns=spare_levels(columns)))
 
 
 def _in_order(arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

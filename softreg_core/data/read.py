@@ -22,12 +22,12 @@ from softreg_core.data.request import DISTINCT_LIMIT, ParseRequest
 from softreg_core.errors import DataError
 
 if TYPE_CHECKING:
-    from softreg_core.data.table import Table
+    from softreg_core.data.parsed import ParsedTable
 
 __all__ = ["DISTINCT_LIMIT", "main", "read_table"]
 
 
-def read_table(request: ParseRequest) -> Table:
+def read_table(request: ParseRequest) -> ParsedTable:
     """The table in the requested file, in memory.
 
     Raises:
@@ -45,7 +45,7 @@ def read_table(request: ParseRequest) -> Table:
             with Path(request.source).open("rb") as stream:
                 return read_npz(stream, request.limits)
         case "sample":
-            from softreg_core.data.samples import read_sample
+            from softreg_core.data.sklearn_samples import read_sample
 
             return read_sample(request.source)
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from softreg_core.data.table import CategoryColumn, NumericColumn, Table, table_of
+from softreg_core.data.parsed import CategoryColumn, NumericColumn, ParsedTable, parsed_table
 
 __all__ = ["read_sample"]
 
 
-def read_sample(name: str) -> Table:
+def read_sample(name: str) -> ParsedTable:
     """A sample by its name in `SAMPLES`: scikit-learn's feature names, and the column `target` last.
 
     The target is a category where scikit-learn names its classes (iris, wine, breast_cancer), else numbers.
@@ -31,7 +31,7 @@ def read_sample(name: str) -> Table:
         for index, feature in enumerate(bunch.feature_names)
     ]
     columns.append(_target(bunch))
-    return table_of(columns, file_format="sample", rows=len(bunch.data))
+    return parsed_table(columns, file_format="sample", rows=len(bunch.data))
 
 
 def _target(bunch: Any) -> NumericColumn | CategoryColumn:

@@ -16,7 +16,7 @@ from softreg_core.data.request import Format, ParseLimits
 from softreg_core.data.summary import EXACT_INTEGERS, numeric_report
 from softreg_core.errors import DataError
 
-__all__ = ["CategoryColumn", "NumericColumn", "Table", "TextColumn", "spare_levels", "table_of"]
+__all__ = ["CategoryColumn", "NumericColumn", "ParsedTable", "TextColumn", "spare_levels", "parsed_table"]
 
 LEVELS_OF_NUMBERS = 200_000
 """Levels of numeric columns that a report lists in all; more would make every reply about the dataset heavy."""
@@ -53,7 +53,7 @@ class TextColumn:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class ParsedTable:
     """Tensors by name, each (rows, k), and the report that says which column lies where."""
 
     tensors: dict[str, NDArray[Any]]
@@ -81,13 +81,13 @@ class Table:
         save_file(self.tensors, path, metadata={"softreg.report": report_json})
 
 
-def table_of(
+def parsed_table(
     columns: Sequence[NumericColumn | CategoryColumn | TextColumn],
     *,
     file_format: Format,
     rows: int,
     warnings: Sequence[str] = (),
-) -> Table:
+) -> ParsedTable:
     """Columns of a CSV file or a sample, as the tensors `numbers` and `codes` and their report."""
     numbers: list[NDArray[np.float64]] = []
     codes: list[NDArray[np.int32]] = []
@@ -105,7 +105,9 @@ def table_of(
     stacks: dict[str, Sequence[NDArray[Any]]] = {"numbers": numbers, "codes": codes}
     tensors = {name: np.stack(stack, axis=1) for name, stack in stacks.items() if stack}
     remarks = (*warnings, *_remarks(reports, rows))
-    return Table(tensors, DatasetReport(format=file_format, rows=rows, columns=spare_levels(reports), warnings=remarks))
+    return ParsedTable(
+        tensors, DatasetReport(format=file_format, rows=rows, columns=spare_levels(reports), warnings=remarks)
+    )
 
 
 def spare_levels(columns: Sequence[ColumnReport]) -> tuple[ColumnReport, ...]:
