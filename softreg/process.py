@@ -1,4 +1,4 @@
-"""Children that never outlive their parent: started in their own group, logged to a file, ended for certain."""
+"""Children that never outlive their parent: started apart from the terminal, logged to a file, ended for certain."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from softreg.account import Account
 
-__all__ = ["Command", "end", "end_stranger", "identity", "log_tail", "spawn"]
+__all__ = ["Command", "ask_to_end", "await_end", "end", "end_stranger", "identity", "log_tail", "spawn"]
 
 _LOG_LIMIT_BYTES = 10 * 2**20
 _PR_SET_PDEATHSIG = 1
@@ -35,14 +35,16 @@ class Command:
     environment: Mapping[str, str] = field(default_factory=dict)
     account: Account | None = None
     stop_signal: signal.Signals = signal.SIGTERM
-    orphan_signal: signal.Signals = signal.SIGTERM
-    """What the kernel sends the child when its parent is gone (Linux)."""
+    orphan_signal: signal.Signals | None = signal.SIGTERM
+    """What the kernel sends the child when its parent is gone (Linux); None: it lives on."""
     grace_seconds: float = 10.0
     """How long the child may take after `stop_signal` before it is killed."""
 
 
 def spawn(command: Command) -> subprocess.Popen[bytes]:
-    """Start the child in a process group of its own, with standard output and error appended to its log.
+    """Start the child in a session of its own, with standard output and error appended to its log.
+
+    No terminal's Ctrl-C or hang-up reaches it: its parent decides.
 
     Raises:
         OSError: The program cannot be executed.
@@ -60,7 +62,7 @@ def spawn(command: Command) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            process_group=0,
+            start_new_session=True,
             umask=0o077,
             user=account.uid if account else None,
             group=account.gid if account else None,
@@ -79,11 +81,11 @@ def _open_log(path: Path) -> int:
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
-def _die_with_parent(orphan_signal: signal.Signals) -> Callable[[], None] | None:
+def _die_with_parent(orphan_signal: signal.Signals | None) -> Callable[[], None] | None:
     """What the child does between fork and exec; after the change of user, which would undo it."""
-    libc, parent, number = _LIBC, os.getpid(), int(orphan_signal)
-    if libc is None:
+    if _LIBC is None or orphan_signal is None:
         return None
+    libc, parent, number = _LIBC, os.getpid(), int(orphan_signal)
 
     def ask_the_kernel() -> None:
         libc.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
@@ -93,25 +95,35 @@ def _die_with_parent(orphan_signal: signal.Signals) -> Callable[[], None] | None
     return ask_the_kernel
 
 
-def end(process: subprocess.Popen[bytes], stop_signal: signal.Signals, grace_seconds: float) -> int:
-    """Ask the child to stop, wait, then kill it; whatever it left in its group is killed too.
+def ask_to_end(process: subprocess.Popen[bytes], stop_signal: signal.Signals) -> None:
+    """Send the signal, unless the child has ended by itself."""
+    if process.poll() is None:
+        process.send_signal(stop_signal)
+
+
+def await_end(process: subprocess.Popen[bytes], grace_seconds: float) -> int:
+    """Wait for the child's end, then kill it; whatever it left in its process group is killed too.
 
     Returns:
         The child's return code.
     """
-    if process.poll() is None:
-        process.send_signal(stop_signal)
-        try:
-            process.wait(grace_seconds)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    try:
+        process.wait(grace_seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
     _kill_group(process.pid)
     return process.returncode
 
 
+def end(process: subprocess.Popen[bytes], stop_signal: signal.Signals, grace_seconds: float) -> int:
+    """`ask_to_end`, then `await_end`."""
+    ask_to_end(process, stop_signal)
+    return await_end(process, grace_seconds)
+
+
 def end_stranger(pid: int, known_as: str, stop_signal: signal.Signals, grace_seconds: float) -> None:
-    """The same for a process that an earlier supervisor left behind, if it still is that process."""
+    """`end` for a process that an earlier supervisor left behind, if it still is that process."""
     if identity(pid) != known_as:
         return
     with contextlib.suppress(ProcessLookupError):

@@ -1,0 +1,74 @@
+"""`softreg up --detach` and `softreg down`: start or end the supervisor of a home, and wait until it is done."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+
+from softreg.errors import LocalError
+from softreg.home import Home, Record
+from softreg.local import end_leftovers
+from softreg.process import Command, spawn
+
+__all__ = ["start_background", "stop"]
+
+_POLL_SECONDS = 0.02
+_STOP_TIMEOUT_SECONDS = 90.0  # above the sum of what the children may take before they are killed
+
+
+def start_background(
+    home: Home, port: int, workers: int, environment: Mapping[str, str], *, dies_with_caller: bool
+) -> Record:
+    """Start the supervisor as a background process and wait until the service is ready.
+
+    Returns:
+        Its record.
+
+    Raises:
+        LocalError: It ended; the message is what it printed.
+    """
+    # --quiet: what it prints goes to a log, where a key must never stand.
+    options = ("--quiet", "--home", str(home.path), "--port", str(port), "--workers", str(workers))
+    command = Command(
+        name="supervisor",
+        arguments=(sys.executable, "-P", "-m", "softreg", "up", *options),
+        directory=home.path,
+        log=home.log_of("supervisor"),
+        environment=environment,
+        orphan_signal=signal.SIGTERM if dies_with_caller else None,
+    )
+    log_start = command.log.stat().st_size if command.log.exists() else 0
+    process = spawn(command)
+    while process.poll() is None:
+        record = home.running()
+        if record is not None and record.supervisor.pid == process.pid and record.state == "running":
+            process.returncode = 0  # it lives on by design: no warning about a child that nobody waited for
+            return record
+        time.sleep(_POLL_SECONDS)
+    printed = command.log.read_bytes()[log_start:].decode(errors="replace").strip()
+    raise LocalError(printed.removeprefix("Error: "))
+
+
+def stop(home: Home) -> bool:
+    """End the supervisor of `home` and wait until nothing of it runs.
+
+    Returns:
+        False when nothing ran.
+
+    Raises:
+        LocalError: It did not end in time.
+    """
+    record = home.running()
+    if record is None:
+        end_leftovers(home)
+        return False
+    os.kill(record.supervisor.pid, signal.SIGTERM)
+    deadline = time.monotonic() + _STOP_TIMEOUT_SECONDS
+    while record.supervisor.is_alive:
+        if time.monotonic() > deadline:
+            raise LocalError(f"The supervisor (pid {record.supervisor.pid}) does not end; see {home.logs}.")
+        time.sleep(_POLL_SECONDS)
+    return True

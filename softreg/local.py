@@ -1,0 +1,181 @@
+"""`softreg up`: the whole service on one machine, from an empty directory to a ready API, and down again."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from softreg.embedded import EmbeddedPostgres, EmbeddedServer, EmbeddedValkey
+from softreg.home import Home, ProcessRecord, Record, State
+from softreg.process import Command, end_stranger, identity
+from softreg.readiness import free_port, is_api_ready
+from softreg.services import Endpoints, service_commands
+from softreg.signals import SignalWatch
+from softreg.supervisor import StopRequestedError, Supervisor
+
+if TYPE_CHECKING:
+    from softreg.ledger import Ledger
+
+__all__ = ["LocalService", "end_leftovers"]
+
+_SERVERS_TIMEOUT_SECONDS = 60.0  # a database that was killed reads its log first
+_READY_TIMEOUT_SECONDS = 120.0
+_LEFTOVER_GRACE_SECONDS = 10.0
+
+
+class _Servers(NamedTuple):
+    """The two servers; None where the environment names one of the user's."""
+
+    postgres: EmbeddedPostgres | None
+    valkey: EmbeddedValkey | None
+
+    @property
+    def embedded(self) -> list[EmbeddedServer]:
+        return [server for server in self if server is not None]
+
+
+def _open_ledger(home: Home, endpoints: Endpoints) -> Ledger:
+    from softreg.ledger import open_ledger
+
+    return open_ledger(home, endpoints)
+
+
+class LocalService:
+    """One service and its processes, from `run` to the signal that ends it.
+
+    Args:
+        home: Prepared and locked by the caller.
+        port: Of the API; 0 picks a free one.
+        workers: How many worker processes.
+        commands: The services to supervise.
+        open_ledger: What prepares the database.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        port: int,
+        workers: int,
+        commands: Callable[[Home, Endpoints, int], Sequence[Command]] = service_commands,
+        open_ledger: Callable[[Home, Endpoints], Ledger] = _open_ledger,
+    ) -> None:
+        self._home = home
+        self._port = port
+        self._workers = workers
+        self._commands = commands
+        self._open_ledger = open_ledger
+        self._state: State = "starting"
+        self._endpoints: Endpoints | None = None
+
+    def run(self, announce: Callable[[Record, str | None], None]) -> None:
+        """Start everything, keep it alive, and stop it in reverse order when a signal asks for it.
+
+        Args:
+            announce: Called once when the service is ready, with the first key if this start minted it.
+
+        Raises:
+            LocalError: Something could not start; whatever had started is stopped again.
+        """
+        end_leftovers(self._home)
+        host = os.environ.get("SOFTREG_HOST", "127.0.0.1")
+        port = free_port(host, self._port)
+        with SignalWatch() as signals:
+            self._supervisor = Supervisor(signals, self._note)
+            self._note()
+            try:
+                endpoints = self._start_servers(host, port)
+                key = self._start_services(endpoints)
+                self._state = "running"
+                announce(self._note(), key)
+                self._supervisor.run()
+            except StopRequestedError:
+                pass
+            finally:
+                self._state = "stopping"
+                self._note()
+                self._supervisor.stop()
+                self._home.forget()
+
+    def _start_servers(self, host: str, port: int) -> Endpoints:
+        servers = _Servers(
+            None
+            if "SOFTREG_DATABASE_URL" in os.environ
+            else EmbeddedPostgres(self._home.path / "postgres", self._home.log_of("postgres")),
+            None
+            if "SOFTREG_REDIS_URL" in os.environ
+            else EmbeddedValkey(self._home.path / "valkey", self._home.log_of("valkey")),
+        )
+        for server in servers.embedded:
+            server.prepare()
+        if servers.valkey is not None:
+            self._supervisor.start(servers.valkey.command())
+        importlib.import_module("softreg.ledger")  # half a second, while a new database is made in the background
+        if servers.postgres is not None:
+            self._supervisor.start(servers.postgres.command())
+        self._supervisor.start_up(
+            lambda: all(server.answers() for server in servers.embedded), _SERVERS_TIMEOUT_SECONDS
+        )
+        return Endpoints(
+            database_url=servers.postgres.url if servers.postgres else os.environ["SOFTREG_DATABASE_URL"],
+            redis_url=servers.valkey.url if servers.valkey else os.environ["SOFTREG_REDIS_URL"],
+            host=host,
+            port=port,
+        )
+
+    def _start_services(self, endpoints: Endpoints) -> str | None:
+        self._endpoints = endpoints
+        ledger = self._open_ledger(self._home, endpoints)
+        try:
+            key = ledger.prepare(self._home.api_key_file)
+            for command in self._commands(self._home, endpoints, self._workers):
+                self._supervisor.start(command)
+            self._supervisor.start_up(
+                lambda: is_api_ready(endpoints.base_url) and ledger.has_worker(), _READY_TIMEOUT_SECONDS
+            )
+        finally:
+            ledger.close()
+        return key
+
+    def _note(self) -> Record:
+        """Write down what runs now."""
+        state = self._state
+        if state == "running" and not self._supervisor.is_complete:
+            state = "degraded"
+        record = Record(
+            state=state,
+            supervisor=ProcessRecord("supervisor", os.getpid(), identity(os.getpid()) or ""),
+            processes=self._supervisor.processes,
+        )
+        if self._endpoints is not None:
+            record = replace(
+                record,
+                base_url=self._endpoints.base_url,
+                database_url=_masked(self._endpoints.database_url),
+                redis_url=_masked(self._endpoints.redis_url),
+            )
+        self._home.write(record)
+        return record
+
+
+def _masked(url: str) -> str:
+    """The URL with its password hidden, whether it stands before the host or in the query."""
+    return re.sub(r"(://[^:@/]*:)[^@]*(?=@)|([?&]password=)[^&]*", r"\1\2***", url)
+
+
+def end_leftovers(home: Home) -> None:
+    """End the children of a supervisor that was killed.
+
+    They are dying already (the kernel told them), but two servers must never share one directory.
+    """
+    record = home.read()
+    if record is None or record.supervisor.is_alive:
+        return
+    for process in reversed(record.processes):
+        stop_signal = signal.SIGINT if process.name == EmbeddedPostgres.name else signal.SIGTERM
+        end_stranger(process.pid, process.identity, stop_signal, _LEFTOVER_GRACE_SECONDS)
+    home.forget()
