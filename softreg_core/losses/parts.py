@@ -1,0 +1,28 @@
+"""What goes into a loss besides tensors, and what comes out of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from torch import Tensor
+
+__all__ = ["DataMeta", "LossParts"]
+
+
+@dataclass(frozen=True, slots=True)
+class DataMeta:
+    """What a loss may know of the data: the width of the prediction and what the target is."""
+
+    outputs: int
+    task: Literal["classification", "regression"]
+
+
+class LossParts(NamedTuple):
+    """A loss per example, shape (B,), and the parts that it is made of; not reduced."""
+
+    total: Tensor
+    """base + alpha * divergence."""
+    base: Tensor
+    divergence: Tensor | None
+    """Before it is weighed by alpha; None when there is none or alpha is 0."""

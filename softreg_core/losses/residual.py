@@ -1,0 +1,87 @@
+"""From prediction and target to the squared residual d2 that the real-valued family works on."""
+
+# B examples, C outputs
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from softreg_core.losses.parts import DataMeta
+
+__all__ = ["Residual", "residual", "widened"]
+
+
+class Residual(NamedTuple):
+    """A checked pair of prediction and target in one floating dtype."""
+
+    prediction: Tensor
+    """(B, C)."""
+    target: Tensor
+    """(B, C)."""
+    squared: Tensor
+    """(B,): d2, the squared distance of prediction and target, summed over the outputs."""
+    weight: Tensor | None
+    """(B,)."""
+
+
+def residual(
+    prediction: Tensor, target: Tensor, weight: Tensor | None = None, data_meta: DataMeta | None = None
+) -> Residual:
+    """Check shapes, turn class codes into one-hot rows, widen half precision, and square.
+
+    Args:
+        prediction: float (B, C), or (B,) read as (B, 1).
+        target: float of the same shape, or integer class codes (B,). Integers are class codes unless
+            `data_meta.task` is regression.
+        weight: float (B,), not negative; passed on.
+        data_meta: checked against the prediction when given.
+
+    Raises:
+        ValueError: the shapes do not fit each other or `data_meta`.
+        TypeError: the prediction is not floating.
+    """
+    prediction_BC = widened(prediction)
+    if prediction_BC.ndim == 1:
+        prediction_BC = prediction_BC.unsqueeze(1)
+    if prediction_BC.ndim != 2:
+        raise ValueError(f"prediction has shape {tuple(prediction.shape)}; (B, C) or (B,) is needed")
+    if data_meta is not None and prediction_BC.shape[1] != data_meta.outputs:
+        raise ValueError(f"prediction has {prediction_BC.shape[1]} outputs, the data {data_meta.outputs}")
+    target_BC = _target(prediction_BC, target, data_meta)
+    if target_BC.dtype != prediction_BC.dtype:
+        dtype = torch.promote_types(prediction_BC.dtype, target_BC.dtype)
+        prediction_BC, target_BC = prediction_BC.to(dtype), target_BC.to(dtype)
+    if weight is not None and weight.shape != prediction_BC.shape[:1]:
+        raise ValueError(f"weight has shape {tuple(weight.shape)}; ({prediction_BC.shape[0]},) is needed")
+    squared_B = (prediction_BC - target_BC).square().sum(1)
+    return Residual(prediction_BC, target_BC, squared_B, weight)
+
+
+def widened(values: Tensor) -> Tensor:
+    """Float32 or wider: a half overflows at 65504, which a squared residual of 256 reaches."""
+    if not values.is_floating_point():
+        raise TypeError(f"floating values are needed, not {values.dtype}")
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+
+
+def _target(prediction_BC: Tensor, target: Tensor, data_meta: DataMeta | None) -> Tensor:
+    if not target.is_floating_point():
+        if data_meta is None or data_meta.task == "classification":
+            return _one_hot(prediction_BC, target)
+        target = target.to(prediction_BC.dtype)
+    target_BC = target.unsqueeze(1) if target.ndim == 1 else target
+    if target_BC.shape != prediction_BC.shape:
+        # Broadcasting (B, 1) against (B,) would silently compare every example with every other.
+        raise ValueError(f"target has shape {tuple(target.shape)}, prediction {tuple(prediction_BC.shape)}")
+    return target_BC
+
+
+def _one_hot(prediction_BC: Tensor, codes: Tensor) -> Tensor:
+    if codes.ndim != 1 or codes.shape[0] != prediction_BC.shape[0]:
+        raise ValueError(f"class codes have shape {tuple(codes.shape)}; ({prediction_BC.shape[0]},) is needed")
+    if prediction_BC.shape[1] < 2:
+        raise ValueError("integer targets are class codes and need two outputs or more; give floats for regression")
+    return torch.zeros_like(prediction_BC).scatter_(1, codes.long().unsqueeze(1), 1.0)

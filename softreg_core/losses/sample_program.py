@@ -1,0 +1,56 @@
+"""The article's sample program, section 4: the variance is what the batch's own predictions hold."""
+
+# B examples, C outputs
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from softreg_core.losses.residual import Residual
+
+__all__ = ["prediction_energy", "sample_program"]
+
+_FLOOR = 1e-6
+
+
+def sample_program(pair: Residual) -> Tensor:
+    """Prediction energy drawn toward residual energy.
+
+    K_b = 1/2 [ ln s + d2_b / s - 1 ], s = `prediction_energy`
+
+    Args:
+        pair: checked prediction and target; see `residual`.
+
+    Returns:
+        float (B,), not reduced. The gradient flows through s, so every example's value depends on its batch.
+
+    Source:
+        The article, section 4.
+    Differs:
+        s has a floor; the program divides by zero when all predictions are zero.
+    """
+    s = prediction_energy(pair)
+    return 0.5 * (s.log() + pair.squared / s - 1.0)
+
+
+def prediction_energy(pair: Residual) -> Tensor:
+    """Mean of yhat^2 over the outputs and over the batch's kept, weighted rows; not below 1e-6 mean(y^2).
+
+    The floor takes the targets' scale, because 0 of what unit is small depends on it. Where the targets are all
+    zero too, a last floor keeps d2 / s and its gradient finite.
+    """
+    weight_B = pair.weight
+    predicted = _mean_square(pair.prediction, weight_B)
+    with torch.no_grad():
+        floor = (_FLOOR * _mean_square(pair.target, weight_B)).clamp(min=torch.finfo(predicted.dtype).tiny ** 0.5)
+    return torch.maximum(predicted, floor)
+
+
+def _mean_square(values_BC: Tensor, weight_B: Tensor | None) -> Tensor:
+    if weight_B is None:
+        return values_BC.square().mean()
+    # A row of weight 0 may hold anything: it is taken out before it is squared, since 0 * inf is NaN.
+    kept_BC = torch.where((weight_B > 0).unsqueeze(1), values_BC, 0.0)
+    weight_B = weight_B.to(values_BC.dtype)
+    return (kept_BC.square().mean(1) * weight_B).sum() / weight_B.sum()

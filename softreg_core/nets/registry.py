@@ -1,0 +1,28 @@
+"""From a net spec to a module, by `kind`; a test holds that the spec and this table name the same kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from softreg_core.keyed import key_of
+from softreg_core.nets.mlp import build_mlp
+from softreg_core.spec.net import NetSpec
+
+__all__ = ["NETS", "build_net"]
+
+
+def build_net(net_spec: NetSpec, inputs: int, outputs: int, seed: int) -> nn.Module:
+    """The network on the CPU, in float32, with fresh weights.
+
+    The weights depend on the spec, the sizes and the seed, and on nothing else: torch's global generator is
+    neither read nor moved.
+    """
+    generator = torch.Generator()
+    generator.manual_seed(int.from_bytes(key_of(seed, "init")[:8], "little", signed=True))
+    return NETS[net_spec.kind](net_spec, inputs, outputs, generator)
+
+
+NETS: dict[str, Callable[[NetSpec, int, int, torch.Generator], nn.Module]] = {"mlp": build_mlp}
