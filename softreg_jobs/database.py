@@ -8,10 +8,15 @@ from contextlib import contextmanager
 import psycopg
 from sqlalchemy import Engine, create_engine, make_url
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from softreg_jobs.settings import Settings
 
-__all__ = ["engine_of", "listening"]
+__all__ = ["UNAVAILABLE", "engine_of", "listening"]
+
+UNAVAILABLE = (OperationalError, InterfaceError, PoolTimeoutError, psycopg.OperationalError)
+"""What a lost, restarting or overloaded database looks like; the same call may succeed later."""
 
 
 def _url(settings: Settings) -> URL:

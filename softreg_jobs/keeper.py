@@ -15,24 +15,21 @@ from datetime import timedelta
 import psycopg
 import structlog
 from sqlalchemy import delete, select
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from softreg_jobs import queue, store, workers
-from softreg_jobs.database import engine_of, listening
+from softreg_jobs.database import UNAVAILABLE, engine_of, listening
 from softreg_jobs.errors import UnavailableError
 from softreg_jobs.logs import configure_logs
 from softreg_jobs.settings import Settings, load_settings
 from softreg_jobs.tables import blobs, idempotency, now, outbox
 
-__all__ = ["DATABASE_ERRORS", "Keeper", "main"]
+__all__ = ["Keeper", "main"]
 
 _LEADER_LOCK = 7_390_114_275_002
 _RELAY_BATCH = 100
 _SWEEP_SECONDS = 600.0
 _IDEMPOTENCY_HOURS = 24
 _STALE_UPLOAD_HOURS = 24
-DATABASE_ERRORS = (DBAPIError, PoolTimeoutError, psycopg.OperationalError)
 
 log = structlog.get_logger("keeper")
 
@@ -59,7 +56,7 @@ class Keeper:
             try:
                 with listening(self._settings, "softreg_keeper") as session:
                     self._lead_or_wait(session)
-            except DATABASE_ERRORS as error:
+            except UNAVAILABLE as error:
                 log.warning("database_unavailable", error=type(error).__name__)
                 self._hold_reaper()
                 self._stopped.wait(0.5)

@@ -22,6 +22,7 @@ from softreg_jobs.store.ending import (
     fail,
     reap,
     release,
+    state_under_fence,
     succeed,
     worker_fault,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "record_metrics",
     "release",
     "request_cancel",
+    "state_under_fence",
     "submit",
     "succeed",
     "worker_fault",

@@ -29,6 +29,7 @@ __all__ = [
     "fail",
     "reap",
     "release",
+    "state_under_fence",
     "succeed",
     "worker_fault",
 ]
@@ -257,6 +258,14 @@ def after_fault(connection: Connection, row: Row[Any], actor: Actor, outcome: st
     delay = 0.0 if faults == 1 else min(10.0 * 2 ** (faults - 1), 360.0) * random.uniform(0.8, 1.2)
     move(connection, row.id, JobState.QUEUED, actor, run_after=now() + timedelta(seconds=delay), **raises, **counts)
     return JobState.QUEUED
+
+
+def state_under_fence(connection: Connection, mine: Claim) -> JobState | None:
+    """The job's state, if it is still mine."""
+    state = connection.execute(
+        select(jobs.c.state).where(jobs.c.id == mine.job_id, jobs.c.fence == mine.fence)
+    ).scalar()
+    return None if state is None else JobState(state)
 
 
 def _is_settled(connection: Connection, mine: Claim, state: JobState, **expected: Any) -> bool:

@@ -1,0 +1,83 @@
+"""Celery's entry: one prefork child is one slot; its supervisor lives as long as the child.
+
+The Celery task is only a doorbell. Signals: the parent tells its child to drain, the child dies with its parent.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from celery import signals
+
+from softreg_jobs.logs import configure_logs
+from softreg_jobs.queue import DOORBELL, celery_app
+from softreg_jobs.settings import load_settings
+from softreg_jobs.workers import takes
+from worker.supervisor import Supervisor
+
+__all__ = ["app", "choose_device", "main"]
+
+_PR_SET_PDEATHSIG = 1
+
+
+def choose_device(wanted: str) -> str:
+    """`auto` becomes `cuda` where an NVIDIA device file exists: this process has no torch to ask."""
+    if wanted == "auto":
+        return "cuda" if Path("/dev/nvidiactl").exists() else "cpu"
+    return wanted
+
+
+_settings = load_settings()
+_device = choose_device(_settings.devices)
+# Made before the fork, so that parent and child share it.
+_draining = multiprocessing.get_context("fork").Event()
+_supervisor: Supervisor | None = None
+
+app = celery_app(_settings, takes(_device))
+
+
+@signals.setup_logging.connect
+def _set_up_logging(**_: Any) -> None:
+    configure_logs(_settings.log_level)
+
+
+@signals.worker_shutting_down.connect
+def _drain(**_: Any) -> None:
+    """In the parent, at SIGTERM: a running job is saved and given back; Celery by itself would wait for its end."""
+    _draining.set()
+
+
+@signals.worker_process_init.connect
+def _begin(**_: Any) -> None:
+    global _supervisor  # noqa: PLW0603  # the slot of this process; Celery's signals leave no other place
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() == 1:
+            os._exit(1)
+    _supervisor = Supervisor(_settings, _device, _draining.is_set)
+    _supervisor.start()
+
+
+@signals.worker_process_shutdown.connect
+def _finish(**_: Any) -> None:
+    if _supervisor is not None:
+        _supervisor.stop()
+
+
+@app.task(name=DOORBELL)
+def doorbell() -> None:
+    """Look at the ledger."""
+    if _supervisor is not None:
+        _supervisor.work()
+
+
+def main() -> None:
+    """Run a worker with one slot until SIGTERM."""
+    options = ["--pool=prefork", "--concurrency=1", "--without-gossip", "--without-mingle", "--without-heartbeat"]
+    app.worker_main(["worker", *options, f"--hostname=softreg-{os.getpid()}@%h", f"--loglevel={_settings.log_level}"])

@@ -1,0 +1,131 @@
+"""What is known of a running attempt: how far it is, its metrics, what its owner wishes."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+from softreg_jobs.states import JobState
+from softreg_jobs.store import Claim
+
+__all__ = ["Attempt", "finite"]
+
+Series = dict[str, tuple[list[int], list[float]]]
+_HIGHER_IS_BETTER = ("accuracy", "r2")
+_RATE_SECONDS = 2.0
+
+
+def finite(values: dict[str, float]) -> dict[str, float | None]:
+    """The same metrics as JSON can hold them: NaN and infinities as None."""
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+
+class Attempt:
+    """Shared between the supervisor (main thread), which tells, and the heart, which reads it and hears wishes.
+
+    Each field is written by one thread and replaced whole, so no lock is needed.
+    """
+
+    def __init__(self, mine: Claim) -> None:
+        self.mine = mine
+        self.state = JobState.RUNNING
+        self.is_lost = False
+        self.device: str | None = None
+        self._phase = "starting"
+        self._step = mine.resume.step if mine.resume else 0
+        self._epoch = 0
+        self._total: dict[str, int] = {}
+        self._rate: float | None = None
+        self._rate_mark: tuple[float, int] | None = None
+        self._blocks: Series = {}
+        self._metrics: dict[str, dict[str, float | int | None]] = {}
+
+    def recall(self, history: Series) -> None:
+        """What earlier attempts measured up to the step that this one goes on from."""
+        for name, (steps, values) in history.items():
+            for step, value in zip(steps, values, strict=True):
+                self._count(name, step, value)
+
+    def snapshot(self) -> tuple[int, dict[str, object]]:
+        """The step, and progress and metrics as the API shows them."""
+        return self._step, {"progress": self.progress(), "metrics": self.metrics()}
+
+    def heard(self, state: JobState) -> None:
+        """The ledger's word on the job's state."""
+        self.state = state
+
+    def lost(self) -> None:
+        """The lease is gone."""
+        self.is_lost = True
+
+    def enter(self, phase: str) -> None:
+        """What the runner is doing: starting, training, saving."""
+        self._phase = phase
+
+    def started(self, message: dict[str, Any]) -> None:
+        """Training begins; the totals are known."""
+        self.device = message["device"]
+        self._total = {"total_steps": message["total_steps"], "epochs": message["epochs"]}
+        self._step = message["step"]
+        self._rate_mark = (time.monotonic(), self._step)
+        self.enter("training")
+
+    def advanced(self, step: int, epoch: int) -> None:
+        """So many steps are done; `epoch` is the number of whole epochs."""
+        self._step, self._epoch = step, epoch
+        if self._rate_mark is None:
+            return
+        at, before = self._rate_mark
+        seconds = time.monotonic() - at
+        if seconds > 0.0:
+            self._rate = (step - before) / seconds
+        if seconds > _RATE_SECONDS:
+            self._rate_mark = (time.monotonic(), step)
+
+    def measured(self, step: int, epoch: int, metrics: dict[str, float]) -> None:
+        """An epoch's metrics."""
+        self.advanced(step, epoch)
+        for name, value in metrics.items():
+            steps, values = self._blocks.setdefault(name, ([], []))
+            steps.append(step)
+            values.append(value)
+            self._count(name, step, value)
+
+    def take_blocks(self) -> tuple[Series, dict[str, Any]]:
+        """Metrics not yet stored, and the newest values as an event's data; both empty when there is nothing new."""
+        blocks, self._blocks = self._blocks, {}
+        newest = finite({name: values[-1] for name, (_, values) in blocks.items()})
+        return blocks, {"step": self._step, "epoch": self._epoch, "metrics": newest}
+
+    def progress(self) -> dict[str, Any]:
+        """How far training is; the API adds the percentage."""
+        total = self._total.get("total_steps")
+        left = None
+        if self._rate and total is not None:
+            left = round((total - self._step) / self._rate, 3)
+        return {
+            "phase": self._phase,
+            "step": self._step,
+            "total_steps": total,
+            "epoch": self._epoch,
+            "epochs": self._total.get("epochs"),
+            "steps_per_second": round(self._rate, 1) if self._rate else None,
+            "seconds_remaining": left,
+        }
+
+    def metrics(self) -> dict[str, Any]:
+        """Last and best value of each metric."""
+        return dict(self._metrics)
+
+    def _count(self, name: str, step: int, value: float) -> None:
+        entry = self._metrics.get(name) or {"last": None, "best": None, "best_step": None}
+        if not math.isfinite(value):
+            self._metrics[name] = {**entry, "last": None}
+            return
+        best = entry["best"]
+        sign = 1.0 if name.rpartition(".")[2] in _HIGHER_IS_BETTER else -1.0
+        if best is None or sign * value > sign * best:
+            self._metrics[name] = {"last": value, "best": value, "best_step": step}
+        else:
+            self._metrics[name] = {**entry, "last": value}

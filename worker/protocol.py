@@ -1,0 +1,84 @@
+"""What supervisor and runner say to each other: one JSON object a line, bytes as files named in it.
+
+Supervisor to runner: `run`, `control`. Runner to supervisor: `ready`, then for each run `started`, any number of
+`progress`, `epoch` and `checkpoint`, and one of `finished`, `stopped`, `failed`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+__all__ = [
+    "Action",
+    "FileRef",
+    "RunRequest",
+    "decode",
+    "encode",
+    "file_ref",
+    "sha256_of_file",
+]
+
+Action = Literal["cancel", "stop"]
+
+
+@dataclass(frozen=True, slots=True)
+class FileRef:
+    """A file in the attempt's spool directory and the digest of its bytes."""
+
+    path: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """Train this: a resolved spec, the dataset, where to put files, and what to go on from."""
+
+    directory: str
+    device: str
+    spec: dict[str, Any]
+    dataset: FileRef
+    resume: FileRef | None = None
+    best: FileRef | None = None
+
+    @classmethod
+    def from_message(cls, message: dict[str, Any]) -> RunRequest:
+        """The request in a decoded `run` message."""
+        files = {name: FileRef(**message[name]) if message[name] else None for name in ("dataset", "resume", "best")}
+        return cls(directory=message["directory"], device=message["device"], spec=message["spec"], **files)  # type: ignore[arg-type]
+
+    def as_message(self) -> dict[str, Any]:
+        """The `run` message."""
+        return {"type": "run", **asdict(self)}
+
+
+def encode(message: dict[str, Any]) -> bytes:
+    """One line. NaN and Infinity pass: both ends are ours, and a metric may be either."""
+    return json.dumps(message, separators=(",", ":")).encode() + b"\n"
+
+
+def decode(line: bytes) -> dict[str, Any]:
+    """The message of one line.
+
+    Raises:
+        ValueError: it is not a JSON object with a `type`.
+    """
+    message = json.loads(line)
+    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+        raise ValueError("not a message")  # noqa: TRY004  # the text is wrong, not its type
+    return message
+
+
+def sha256_of_file(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_ref(path: Path) -> FileRef:
+    """A reference to a file as it is now."""
+    return FileRef(str(path), sha256_of_file(path), path.stat().st_size)

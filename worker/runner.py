@@ -1,0 +1,202 @@
+"""The runner: a process with torch and without credentials that trains what it is told, one job after another.
+
+    python -m worker.runner PARENT_PID
+
+It reads requests on standard input and writes messages to what was standard output; anything that a library prints
+goes to standard error. It dies with its parent.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import queue
+import resource
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from worker.protocol import Action, FileRef, RunRequest, decode, encode, file_ref, sha256_of_file
+
+if TYPE_CHECKING:
+    from softreg_core.engine import TrainingState
+
+__all__ = ["main"]
+
+_PR_SET_PDEATHSIG = 1
+_MOST_OPEN_FILES = 1024
+
+
+class Runner:
+    """Messages in, messages out; one run at a time."""
+
+    def __init__(self, requests: BinaryIO, replies: BinaryIO) -> None:
+        self._requests = requests
+        self._replies = replies
+        self._inbox: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self._wish: Action | None = None
+
+    def serve(self) -> None:
+        """Until standard input ends."""
+        threading.Thread(target=self._listen, daemon=True).start()
+        import torch  # the slow part, done while the first job is still to come
+
+        from softreg_core import engine, export  # noqa: F401
+        from softreg_core.data import tabular  # noqa: F401
+
+        self._say("ready", torch=torch.__version__, cuda_devices=torch.cuda.device_count())
+        while (message := self._inbox.get()) is not None:
+            self._wish = None
+            self._run(RunRequest.from_message(message))
+
+    def _listen(self) -> None:
+        """On a thread of its own, so that a wish is heard between two steps."""
+        for line in self._requests:
+            message = decode(line)
+            if message["type"] == "control":
+                self._wish = message["action"]
+            else:
+                self._inbox.put(message)
+        self._wish = "stop"
+        self._inbox.put(None)
+
+    def _say(self, kind: str, **facts: Any) -> None:
+        self._replies.write(encode({"type": kind, **facts}))
+        self._replies.flush()
+
+    def _run(self, request: RunRequest) -> None:
+        from softreg_core.errors import ResourceError, SoftregError
+
+        try:
+            for kind, facts in _train(request, lambda: self._wish):
+                self._say(kind, **facts)
+        except SoftregError as error:
+            self._say("failed", error=_described(error))
+        except (MemoryError, _cuda_out_of_memory()) as error:
+            self._say("failed", error=_described(ResourceError(f"out of memory: {str(error)[:500]}")), is_spoiled=True)
+        # Not caught: anything else is a fault of ours. The process ends with a traceback on standard error, the
+        # supervisor keeps the log's tail and gives the job another chance in a fresh process.
+
+
+def _train(request: RunRequest, wish: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """One training run as a stream of messages."""
+    from softreg_core.data.tabular import load_table, prepare
+    from softreg_core.engine import events, train
+    from softreg_core.spec import TrainSpec
+
+    directory = Path(request.directory)
+    spec = TrainSpec.model_validate(request.spec)
+    data = prepare(spec, load_table(_verified(request.dataset)))
+    resume, best = _state(request.resume), _state(request.best)
+    for event in train(spec, data, resume=resume, resume_best=best, control=wish, device=request.device):
+        match event:
+            case events.Started():
+                yield (
+                    "started",
+                    {
+                        "step": event.start_step,
+                        "total_steps": event.total_steps,
+                        "steps_per_epoch": event.steps_per_epoch,
+                        "epochs": event.epochs,
+                        "parameters": event.parameters,
+                        "device": event.device,
+                    },
+                )
+            case events.Progress():
+                yield "progress", {"step": event.step, "epoch": event.epoch}
+            case events.EpochEnded():
+                yield "epoch", {"step": event.step, "epoch": event.epoch, "metrics": event.metrics}
+            case events.CheckpointDue():
+                yield "checkpoint", _checkpoint(directory, event.state, event.metrics, is_best=event.is_best)
+            case events.Stopped():
+                if event.reason == "stop":
+                    yield "checkpoint", _checkpoint(directory, event.state, {}, is_best=False)
+                yield "stopped", {"reason": event.reason, "step": event.state.step}
+            case events.Finished():
+                yield "finished", _finished(directory, event)
+
+
+def _checkpoint(directory: Path, state: TrainingState, metrics: dict[str, float], *, is_best: bool) -> dict[str, Any]:
+    from softreg_core.engine import save_state
+
+    path = directory / f"checkpoint-{state.step}.safetensors"
+    save_state(state, path)
+    return {
+        "file": _as_dict(file_ref(path)),
+        "step": state.step,
+        "epoch": state.epoch,
+        "metrics": metrics,
+        "is_best": is_best,
+    }
+
+
+def _finished(directory: Path, event: Any) -> dict[str, Any]:
+    from softreg_core.export import save_model
+
+    target = directory / "model"
+    target.mkdir()
+    save_model(event.model, target, event.metrics)
+    return {
+        "reason": event.reason,
+        "step": event.step,
+        "epoch": event.epoch,
+        "best_step": event.best_step,
+        "metrics": event.metrics,
+        "files": {path.name: _as_dict(file_ref(path)) for path in sorted(target.iterdir())},
+    }
+
+
+def _as_dict(ref: FileRef) -> dict[str, Any]:
+    return {"path": ref.path, "sha256": ref.sha256, "size": ref.size}
+
+
+def _state(ref: FileRef | None) -> TrainingState | None:
+    from softreg_core.engine import load_state
+
+    return None if ref is None else load_state(_verified(ref))
+
+
+def _verified(ref: FileRef) -> Path:
+    from softreg_core.errors import IntegrityError
+
+    path = Path(ref.path)
+    if sha256_of_file(path) != ref.sha256:
+        raise IntegrityError(f"{path.name} does not have the digest that it was sent with")
+    return path
+
+
+def _described(error: Any) -> dict[str, Any]:
+    return {"code": error.code, "fault": error.fault, "message": error.message, **error.details()}
+
+
+def _cuda_out_of_memory() -> type[BaseException]:
+    import torch
+
+    return torch.cuda.OutOfMemoryError
+
+
+def _confine(parent: int) -> None:
+    """Die with the parent, leave no core file, open few files."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the line above
+        os._exit(1)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, _MOST_OPEN_FILES), hard))
+
+
+def main() -> None:
+    """Keep standard output for messages alone, then serve."""
+    _confine(int(sys.argv[1]))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is for the supervisor
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    Runner(sys.stdin.buffer, replies).serve()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""The runner as its supervisor holds it: started by exec, talked to through pipes, replaced when it is worn."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from pathlib import Path
+from typing import IO, Any
+
+from softreg_jobs.settings import Settings
+from worker.protocol import Action, RunRequest, decode, encode
+
+__all__ = ["Exit", "RunnerDiedError", "WarmRunner"]
+
+_LOG_LINES = 100
+_LONGEST_LINE = 2**24
+# What torch and its libraries need to start; no variable of the service (SOFTREG_..., credentials) passes.
+_PASSED_ON = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "CUDA_VISIBLE_DEVICES",
+    "CUDA_HOME",
+    "VIRTUAL_ENV",
+    "PYTHONPATH",
+)
+
+
+class Exit:
+    """How a runner ended."""
+
+    def __init__(self, returncode: int) -> None:
+        self.code = returncode if returncode >= 0 else None
+        self.signal = -returncode if returncode < 0 else None
+
+    def __str__(self) -> str:
+        return f"signal {self.signal}" if self.signal else f"exit code {self.code}"
+
+
+class RunnerDiedError(Exception):
+    """The runner ended or spoke nonsense; its log is kept."""
+
+
+class WarmRunner:
+    """One runner process. Start it from the main thread: PR_SET_PDEATHSIG follows the thread that made it."""
+
+    def __init__(self, settings: Settings, directory: Path) -> None:
+        self._settings = settings
+        self._directory = directory
+        self._process: subprocess.Popen[bytes] | None = None
+        self._buffer = b""
+        self._log: deque[str] = deque(maxlen=_LOG_LINES)
+        self._jobs = 0
+        self.is_ready = False
+
+    @property
+    def log_tail(self) -> str:
+        """The last lines that it wrote to standard error."""
+        return "\n".join(self._log)
+
+    def start(self) -> None:
+        """Start a process if none runs; returns at once, while it still imports torch."""
+        if self._process is not None and self._process.poll() is None:
+            return
+        environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        environment |= {"PYTHONUNBUFFERED": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "worker.runner", str(os.getpid())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            cwd=self._directory,
+            start_new_session=True,
+        )
+        self._buffer, self._jobs, self.is_ready = b"", 0, False
+        self._log = deque(maxlen=_LOG_LINES)
+        threading.Thread(target=_drain, args=(_pipe(self._process.stderr), self._log), daemon=True).start()
+
+    def run(self, request: RunRequest) -> None:
+        """Hand it a job."""
+        self.start()
+        self._jobs += 1
+        self._send(request.as_message())
+
+    def control(self, action: Action) -> None:
+        """Tell it a wish, which it honours at the next step."""
+        self._send({"type": "control", "action": action})
+
+    def _send(self, message: dict[str, Any]) -> None:
+        process = self._running()
+        try:
+            stdin = _pipe(process.stdin)
+            stdin.write(encode(message))
+            stdin.flush()
+        except OSError as error:
+            raise RunnerDiedError("the runner does not read") from error
+
+    def receive(self, seconds: float) -> dict[str, Any] | None:
+        """The next message, or None when none came within `seconds`.
+
+        Raises:
+            RunnerDiedError: it ended, or what it wrote is no message.
+        """
+        stdout = _pipe(self._running().stdout)
+        deadline = time.monotonic() + seconds
+        with selectors.DefaultSelector() as selector:
+            selector.register(stdout, selectors.EVENT_READ)
+            while b"\n" not in self._buffer:
+                if not selector.select(max(0.0, deadline - time.monotonic())):
+                    return None
+                data = os.read(stdout.fileno(), 2**16)
+                if not data or len(self._buffer) > _LONGEST_LINE:
+                    raise RunnerDiedError("the runner's messages ended")
+                self._buffer += data
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        try:
+            message = decode(line)
+        except ValueError as error:
+            raise RunnerDiedError("the runner wrote what is no message") from error
+        self.is_ready = self.is_ready or message["type"] == "ready"
+        return message
+
+    def max_rss_bytes(self) -> int | None:
+        """The most memory that the process held at once, where the system tells."""
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            status = Path(f"/proc/{self._running().pid}/status").read_text(encoding="ascii")
+            line = next((line for line in status.splitlines() if line.startswith("VmHWM:")), "")
+            return int(line.split()[1]) * 1024
+        return None
+
+    def is_worn(self) -> bool:
+        """Whether it has done enough jobs, or holds too much memory, to be replaced."""
+        memory = self.max_rss_bytes() or 0
+        return self._jobs >= self._settings.runner_jobs or memory > self._settings.runner_memory_bytes
+
+    def end(self, *, grace_seconds: float = 0.0) -> Exit | None:
+        """End the process and everything it started; how it ended, or None when none ran."""
+        process, self._process = self._process, None
+        if process is None:
+            return None
+        _pipe(process.stdout).close()
+        with contextlib.suppress(OSError):
+            _pipe(process.stdin).close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(grace_seconds)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)  # its own session: the group is the runner and its children
+        return Exit(process.wait())
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise RunnerDiedError("no runner is there")
+        return self._process
+
+
+def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
+    if stream is None:
+        raise RunnerDiedError("a runner without pipes")
+    return stream
+
+
+def _drain(stream: IO[bytes], log: deque[str]) -> None:
+    """Read standard error to its end, so that the runner never blocks on it."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in stream:
+            log.append(line.decode("utf-8", "replace").rstrip()[:2000])
+    stream.close()
