@@ -79,12 +79,12 @@ def up(
     from softreg.detach import start_background
     from softreg.local import LocalService
 
-    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
     place = _home(home)
     with _complaints():
         place.prepare()
         with place.locked() as is_ours:
             if is_ours and not detach:
+                logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
                 LocalService(place, port, workers).run(
                     lambda record, key: None if quiet else _announce(place, record, key)
                 )

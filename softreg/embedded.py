@@ -24,7 +24,7 @@ from typing import ClassVar
 from softreg.account import can_enter, own_directory, server_account
 from softreg.errors import LocalError
 from softreg.installed import postgres_programs, valkey_program
-from softreg.process import Command, end, log_tail, spawn
+from softreg.process import Command, await_end, end, log_tail, spawn
 from softreg.sockets import socket_directory
 
 __all__ = ["EmbeddedPostgres", "EmbeddedServer", "EmbeddedValkey"]
@@ -32,6 +32,7 @@ __all__ = ["EmbeddedPostgres", "EmbeddedServer", "EmbeddedValkey"]
 # No variable of the caller reaches the servers: PGDATA and its kin change what they do, and they need no secrets.
 _ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
 _POLL_SECONDS = 0.01
+_INITDB_SECONDS = 120.0  # half a second here; slow disks exist
 
 
 class EmbeddedServer(ABC):
@@ -155,7 +156,7 @@ class EmbeddedPostgres(EmbeddedServer):
             LocalError: The cluster could not be made.
         """
         if self._initdb is not None:
-            if self._initdb.wait() != 0:
+            if await_end(self._initdb, _INITDB_SECONDS) != 0:
                 self._initdb = None
                 raise LocalError(f"The database could not be created:\n{log_tail(self.log)}{self._hint()}")
             self._unfinished.rename(self._data)

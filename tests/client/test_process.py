@@ -1,0 +1,94 @@
+"""Children that never outlive their parent."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from softreg.process import Command, await_end, end, end_stranger, identity, log_tail, spawn
+
+
+def shell(place: Path, script: str, name: str = "child") -> Command:
+    return Command(name, ("/bin/sh", "-c", script), place, place / f"{name}.log", dict(os.environ))
+
+
+def test_a_child_dies_with_a_parent_that_is_killed(place: Path, eventually: Callable[..., None]) -> None:
+    program = (
+        "import sys; from pathlib import Path; from softreg.process import Command, spawn\n"
+        "place = Path(sys.argv[1])\n"
+        "print(spawn(Command('child', ('/bin/sleep', '600'), place, place / 'log')).pid, flush=True)\n"
+        "sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(place)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        child = psutil.Process(int(parent.stdout.readline()))
+        assert child.is_running()
+        parent.kill()
+    eventually(lambda: identity(child.pid) is None)
+
+
+def test_what_a_child_left_behind_is_killed_with_it(place: Path, eventually: Callable[..., None]) -> None:
+    process = spawn(shell(place, "sleep 600 & echo $!; trap '' TERM; while :; do sleep 0.05; done"))
+    eventually(lambda: log_tail(place / "child.log"))
+    grandchild = int(log_tail(place / "child.log"))
+    assert end(process, signal.SIGTERM, grace_seconds=0.2) == -signal.SIGKILL
+    eventually(lambda: identity(grandchild) is None)
+
+
+def test_a_child_that_obeys_is_not_killed(place: Path) -> None:
+    process = spawn(shell(place, "exec sleep 600"))
+    assert end(process, signal.SIGTERM, grace_seconds=30.0) == -signal.SIGTERM
+    assert await_end(process, 0.0) == -signal.SIGTERM
+
+
+def test_a_process_with_a_recycled_number_is_not_touched(place: Path) -> None:
+    process = spawn(shell(place, "exec sleep 600"))
+    end_stranger(process.pid, "another start", signal.SIGKILL, grace_seconds=1.0)
+    assert process.poll() is None
+    known_as = identity(process.pid)
+    assert known_as is not None
+    end_stranger(process.pid, known_as, signal.SIGTERM, grace_seconds=30.0)
+    assert process.wait(1.0) == -signal.SIGTERM
+    assert identity(process.pid) is None
+
+
+def test_a_big_log_is_moved_aside_and_logs_are_private(place: Path) -> None:
+    log = place / "child.log"
+    log.write_bytes(b"x" * (10 * 2**20 + 1))
+    spawn(shell(place, "echo fresh")).wait()
+    spawn(shell(place, "echo more")).wait()
+    assert log.read_text() == "fresh\nmore\n"
+    assert log.stat().st_mode & 0o777 == 0o600
+    assert (place / "child.log.1").stat().st_size > 10 * 2**20
+
+
+def test_a_log_is_not_written_through_a_link(place: Path) -> None:
+    (place / "elsewhere").touch()
+    (place / "child.log").symlink_to(place / "elsewhere")
+    with pytest.raises(OSError, match="symbolic links"):
+        spawn(shell(place, "echo hello"))
+
+
+def test_a_thread_may_not_start_children(place: Path) -> None:
+    errors: list[BaseException] = []
+
+    def try_it() -> None:
+        try:
+            spawn(shell(place, "true"))
+        except RuntimeError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=try_it)
+    thread.start()
+    thread.join()
+    assert len(errors) == 1
