@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,6 +85,11 @@ class Preprocessing:
     """None for classes."""
     labels: tuple[str, ...] | None
     """Class labels in code order; None for regression."""
+
+    @property
+    def task(self) -> Literal["classification", "regression"]:
+        """What is predicted."""
+        return "regression" if self.labels is None else "classification"
 
     @property
     def inputs(self) -> int:

@@ -1,0 +1,103 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from softreg_core.data.tabular import PreparedData
+from softreg_core.engine.events import CheckpointDue, Started, Stopped, TrainEvent
+from softreg_core.engine.run import Control, Run
+from softreg_core.engine.state import TrainingState
+from softreg_core.engine.threads import limited_threads
+from softreg_core.spec.train import TrainSpec
+
+__all__ = ["train"]
+
+
+def train(
+    spec: TrainSpec,
+    data: PreparedData,
+    *,
+    resume: TrainingState | None = None,
+    resume_best: TrainingState | None = None,
+    control: Control | None = None,
+    device: str = "cpu",
+    keep_step_losses: bool = False,
+) -> Iterator[TrainEvent]:
+    """Train, telling what happens.
+
+    The same spec, data and machine give the same events bit for bit, resumed or not; only `Progress` follows the
+    clock. While the generator is suspended it is at a step boundary. Torch's number of threads is set for the run
+    and set back when the generator ends or is closed.
+
+    Args:
+        spec: resolved against the dataset.
+        data: from `prepare` with the same spec.
+        resume: a state of the same run to go on from.
+        resume_best: the state of `resume.best`, when that is another one than `resume`.
+        control: asked before every step; a word other than None ends the run there with `Stopped`.
+        device: `cpu`, `cuda` or `cuda:N`.
+        keep_step_losses: give each step's mean loss with `EpochEnded`.
+
+    Yields:
+        See softreg_core.engine.events.
+
+    Raises:
+        NonFiniteLossError: a term of the loss became NaN or infinite; no state of that epoch was handed out.
+        DataError: a state to resume from does not fit.
+    """
+    run = Run(spec, data, torch.device(device))
+    if resume is not None:
+        run.restore(resume, resume_best)
+    with limited_threads(run.parameters, spec.training.batch_size):
+        yield _started(run)
+        while run.epoch < spec.training.epochs:
+            reason = yield from run.train_epoch(control or _never)
+            if reason is not None:
+                yield from _stop(run, reason)
+                return
+            yield run.end_epoch(keep_step_losses=keep_step_losses)
+            yield from _checkpoints(run)
+        yield run.finish()
+
+
+def _never() -> None:
+    return None
+
+
+def _started(run: Run) -> Started:
+    epochs = run.spec.training.epochs
+    return Started(
+        total_steps=epochs * run.steps_per_epoch,
+        steps_per_epoch=run.steps_per_epoch,
+        epochs=epochs,
+        parameters=run.parameters,
+        device=str(run.device),
+        start_step=run.step,
+    )
+
+
+def _checkpoints(run: Run) -> Iterator[CheckpointDue]:
+    """The best epoch's state if it is new, then the present one: a stored state's best is always stored before it."""
+    if run.epoch % run.spec.checkpoints.every_epochs != 0 and run.epoch != run.spec.training.epochs:
+        return
+    yield from _new_best(run)
+    if run.stored_step != run.step:
+        run.stored_step = run.step
+        state = run.capture()
+        yield CheckpointDue(state, state.metrics, is_best=False)
+
+
+def _new_best(run: Run) -> Iterator[CheckpointDue]:
+    state = run.best.take_unpublished()
+    if state is not None:
+        run.stored_step = state.step
+        yield CheckpointDue(state, state.metrics, is_best=True)
+
+
+def _stop(run: Run, reason: str) -> Iterator[TrainEvent]:
+    run.check_finite()
+    yield from _new_best(run)
+    yield Stopped(run.capture(), reason, is_stored=run.stored_step == run.step)

@@ -1,0 +1,183 @@
+"""One training run: where it stands, and how it takes a step, ends an epoch and is captured."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+
+import torch
+from torch import Tensor
+
+from softreg_core.data.tabular import Part, PreparedData
+from softreg_core.engine.best import BestEpoch
+from softreg_core.engine.events import EpochEnded, Finished, Progress, TrainedModel
+from softreg_core.engine.optimizer import build_optimizer, optimizer_tensors, restore_optimizer
+from softreg_core.engine.order import epoch_order
+from softreg_core.engine.record import LossRecord
+from softreg_core.engine.state import TrainingState
+from softreg_core.errors import DataError, NonFiniteLossError
+from softreg_core.evaluate import evaluate
+from softreg_core.losses import DataMeta, build_loss
+from softreg_core.nets import build_net
+from softreg_core.spec.estimate import steps_per_epoch
+from softreg_core.spec.train import TrainSpec
+
+__all__ = ["Control", "Run"]
+
+Control = Callable[[], str | None]
+
+_PROGRESS_SECONDS = 0.25
+# Losses are looked at this often within a long epoch, so that a job that became NaN does not go on for hours.
+_STEPS_PER_READING = 1024
+
+
+class Run:
+    """A network, its optimiser and a position: `step` optimiser steps, `epoch` completed epochs."""
+
+    def __init__(self, spec: TrainSpec, data: PreparedData, device: torch.device) -> None:
+        self.spec = spec
+        self.device = device
+        self.preprocessing = data.preprocessing
+        self._train, self._validation, self._test = (
+            Part(part.features.to(device), part.target.to(device)) for part in (data.train, data.validation, data.test)
+        )
+        outputs = data.preprocessing.outputs
+        self.net = build_net(spec.net, data.preprocessing.inputs, outputs, spec.training.seed).to(device)
+        self._loss = build_loss(spec.loss, DataMeta(outputs, data.preprocessing.task)).to(device)
+        self._optimizer = build_optimizer(spec.optimizer, self.net)
+        self._batch_size = spec.training.batch_size
+        self._record = LossRecord(self._train.rows, self._batch_size, device)
+        self.best = BestEpoch(spec.checkpoints.monitor, is_kept=spec.checkpoints.keep_best)
+        self.steps_per_epoch = steps_per_epoch(self._train.rows, self._batch_size)
+        self.step = self.epoch = self.step_in_epoch = 0
+        self.stored_step: int | None = None
+        self.metrics: dict[str, float] = {}
+
+    @property
+    def parameters(self) -> int:
+        """Number of trainable numbers."""
+        return sum(parameter.numel() for parameter in self.net.parameters())
+
+    def restore(self, state: TrainingState, best_state: TrainingState | None) -> None:
+        """Go on from `state`.
+
+        Args:
+            state: a captured state of a run with the same spec and data.
+            best_state: the state of `state.best`; may be left out when that is `state` itself.
+
+        Raises:
+            DataError: the states do not belong to this spec or to each other.
+        """
+        if state.best is not None and state.best.step == state.step:
+            best_state = state
+        if state.best is not None and (best_state is None or best_state.step != state.best.step):
+            raise DataError(f"the best checkpoint, of step {state.best.step}, is needed to resume", "wrong_checkpoint")
+        if state.step != state.epoch * self.steps_per_epoch + state.step_in_epoch:
+            raise DataError(f"step {state.step} is not in epoch {state.epoch} of this data", "wrong_checkpoint")
+        self._load(state.model)
+        restore_optimizer(self._optimizer, self.net, state.optimizer)
+        self.step, self.epoch, self.step_in_epoch = state.step, state.epoch, state.step_in_epoch
+        self.stored_step = self.step
+        self.metrics = dict(state.metrics)
+        self.best.restore(state.best, best_state)
+        first_step = self.step - self.step_in_epoch
+        self._record.begin(self.epoch, first_step, self.step_in_epoch * self._batch_size, state.loss_sums)
+
+    def train_epoch(self, control: Control) -> Generator[Progress, None, str | None]:
+        """Steps up to the end of the epoch; returns what `control` says when it says something."""
+        order = torch.from_numpy(epoch_order(self.spec.training.seed, self.epoch, self._train.rows)).to(self.device)
+        # In order once per epoch: then every batch is a slice, which costs nothing.
+        features, target = self._train.features[order], self._train.target[order]
+        self.net.train()
+        spoke_at = time.monotonic()
+        while self.step_in_epoch < self.steps_per_epoch:
+            reason = control()
+            if reason is not None:
+                return reason
+            rows = slice(self.step_in_epoch * self._batch_size, (self.step_in_epoch + 1) * self._batch_size)
+            self._take_step(features[rows], target[rows])
+            if self.step_in_epoch % _STEPS_PER_READING == 0:
+                self._record.read()
+            if time.monotonic() - spoke_at >= _PROGRESS_SECONDS:
+                spoke_at = time.monotonic()
+                yield Progress(self.step, self.epoch)
+        return None
+
+    def _take_step(self, features: Tensor, target: Tensor) -> None:
+        parts = self._loss(self.net(features), target, step=self.step)
+        self._optimizer.zero_grad()
+        parts.total.mean().backward()
+        self._optimizer.step()
+        self._record.add(parts)
+        self.step += 1
+        self.step_in_epoch += 1
+
+    def end_epoch(self, *, keep_step_losses: bool) -> EpochEnded:
+        """Evaluate, see whether this epoch is the best, and stand at the start of the next one."""
+        self.check_finite()
+        self.metrics = {f"train.{name}": value for name, value in self._record.means().items()}
+        self.metrics |= self._measured("val", self._validation)
+        step_losses = tuple(self._record.step_losses) if keep_step_losses else None
+        self.epoch += 1
+        self.step_in_epoch = 0
+        self._record.begin(self.epoch, self.step)
+        self.best.offer(self.step, self.epoch, self.metrics, self.capture)
+        return EpochEnded(self.step, self.epoch, dict(self.metrics), step_losses)
+
+    def check_finite(self) -> None:
+        """Look at every loss since the last look, and at the weights.
+
+        Raises:
+            NonFiniteLossError: one of them is not finite; the last step's gradient shows in the weights only.
+        """
+        self._record.read()
+        finite = torch.stack([parameter.detach().isfinite().all() for parameter in self.net.parameters()])
+        if not bool(finite.all()):
+            raise NonFiniteLossError(
+                f"the gradient of the loss made a weight NaN or infinite at step {self.step}",
+                self.step,
+                "total",
+                self.epoch,
+            )
+
+    def capture(self) -> TrainingState:
+        """A copy of everything, on the CPU."""
+        return TrainingState(
+            step=self.step,
+            epoch=self.epoch,
+            step_in_epoch=self.step_in_epoch,
+            loss_sums=self._record.sums,
+            metrics=dict(self.metrics),
+            best=self.best.best,
+            model=_copies(self.net.state_dict()),
+            optimizer=optimizer_tensors(self._optimizer, self.net),
+        )
+
+    def finish(self) -> Finished:
+        """The model to deliver, measured on the test rows; the run is over."""
+        metrics = dict(self.metrics)
+        if self.best.state is not None:
+            self._load(self.best.state.model)
+            metrics = dict(self.best.state.metrics)
+        metrics |= self._measured("test", self._test)
+        model = TrainedModel(self.spec, _copies(self.net.state_dict()), self.preprocessing)
+        best_step = None if self.best.best is None else self.best.best.step
+        return Finished(model, metrics, self.step, self.epoch, best_step)
+
+    def _measured(self, name: str, part: Part) -> dict[str, float]:
+        if part.rows == 0:
+            return {}
+        scaling = self.preprocessing.target
+        scale = None if scaling is None else scaling.scale
+        measured = evaluate(self.net, self._loss, part.features, part.target, target_scale=scale)
+        return {f"{name}.{metric}": value for metric, value in measured.items()}
+
+    def _load(self, tensors: dict[str, Tensor]) -> None:
+        own = self.net.state_dict()
+        if {name: tensor.shape for name, tensor in own.items()} != {n: t.shape for n, t in tensors.items()}:
+            raise DataError("the checkpoint's tensors do not fit the network", "wrong_checkpoint")
+        self.net.load_state_dict(tensors)
+
+
+def _copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}

@@ -1,0 +1,5 @@
+"""How good a network is on given rows; knows no trainer, so that a loaded model is measured by the same code."""
+
+from softreg_core.evaluate.measure import evaluate
+
+__all__ = ["evaluate"]

@@ -1,0 +1,82 @@
+"""Loss, accuracy, R2 and mean absolute error of a network."""
+
+# N rows, D inputs, C outputs
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+__all__ = ["EVALUATION_ROWS", "evaluate"]
+
+EVALUATION_ROWS = 4096
+"""Rows of one batch. It bounds memory, and is the batch of a loss that takes statistics over its batch."""
+
+
+@torch.no_grad()
+def evaluate(
+    net: nn.Module,
+    loss: nn.Module,
+    features: Tensor,
+    target: Tensor,
+    *,
+    target_scale: NDArray[np.float64] | None = None,
+) -> dict[str, float]:
+    """Measure a network.
+
+    Args:
+        net: from float32 (N, D) to float32 (N, C).
+        loss: as from `build_loss`.
+        features: float32 (N, D), scaled, N at least 1.
+        target: int64 class codes (N,), or float32 (N, C), scaled.
+        target_scale: (C,), one scaled unit in the user's units; 1 when not given.
+
+    Returns:
+        `loss`, `base` and, where there is one, `divergence`: means over the rows. For classes `accuracy`: the share
+        of rows whose largest output is the target's. Otherwise `r2`: 1 - squared error / squared deviation from
+        the rows' own mean, averaged over the outputs, NaN for constant targets; and `mae` in the user's units,
+        averaged over the outputs. Any of them may be NaN or infinite.
+    """
+    net.eval()
+    sums: dict[str, Tensor] = {}
+    for start in range(0, features.shape[0], EVALUATION_ROWS):
+        rows = slice(start, start + EVALUATION_ROWS)
+        prediction = net(features[rows])
+        parts = loss(prediction, target[rows])._asdict()
+        for name, values in (parts | _agreement(prediction, target[rows])).items():
+            if values is not None:
+                sums[name] = sums.get(name, 0.0) + values.double().sum(0)
+    return _means(sums, target, target_scale)
+
+
+def _agreement(prediction: Tensor, target: Tensor) -> dict[str, Tensor]:
+    """What is summed over the rows besides the loss."""
+    if not target.is_floating_point():
+        return {"hit": prediction.argmax(1) == target}
+    residual = prediction.double() - target.double()
+    return {"squared": residual.square(), "absolute": residual.abs()}
+
+
+def _means(sums: dict[str, Tensor], target: Tensor, target_scale: NDArray[np.float64] | None) -> dict[str, float]:
+    rows = target.shape[0]
+    found = {"loss": sums["total"] / rows, "base": sums["base"] / rows}
+    if "divergence" in sums:
+        found["divergence"] = sums["divergence"] / rows
+    if "hit" in sums:
+        found["accuracy"] = sums["hit"] / rows
+    else:
+        found["r2"] = _r2(sums["squared"], target)
+        scale = 1.0 if target_scale is None else torch.from_numpy(target_scale).to(target.device)
+        found["mae"] = (sums["absolute"] / rows * scale).mean()
+    # One transfer for all: each .item() would wait for the device.
+    return dict(zip(found, torch.stack(list(found.values())).tolist(), strict=True))
+
+
+def _r2(squared_C: Tensor, target: Tensor) -> Tensor:
+    target_NC = target.double()
+    deviation_C = (target_NC - target_NC.mean(0)).square().sum(0)
+    # By comparison: rounding leaves the mean of equal numbers a little off, and 1 - x / tiny would be a huge number.
+    is_constant_C = (target_NC == target_NC[0]).all(0)
+    return torch.where(is_constant_C, torch.nan, 1.0 - squared_C / deviation_C).mean()
