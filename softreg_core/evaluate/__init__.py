@@ -1,5 +1,5 @@
 """How good a network is on given rows; knows no trainer, so that a loaded model is measured by the same code."""
 
-from softreg_core.evaluate.measure import evaluate
+from softreg_core.evaluate.measure import EVALUATION_ROWS, evaluate
 
-__all__ = ["evaluate"]
+__all__ = ["EVALUATION_ROWS", "evaluate"]

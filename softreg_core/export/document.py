@@ -1,0 +1,103 @@
+"""What stands in model.json, beside the weights in model.safetensors."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, model_validator
+
+from softreg_core.data.preprocessing import Preprocessing, Scaling
+from softreg_core.spec.net import NetSpec
+from softreg_core.spec.train import TrainSpec
+
+__all__ = ["DOCUMENT_NAME", "WEIGHTS_NAME", "ModelDocument", "ScalingDocument", "WeightsDocument"]
+
+DOCUMENT_NAME = "model.json"
+WEIGHTS_NAME = "model.safetensors"
+
+
+def _finite_or_none(value: Any) -> Any:
+    """JSON has no NaN and no infinity."""
+    return value if isinstance(value, float) and np.isfinite(value) else None
+
+
+def _not_zero(value: float) -> float:
+    if value == 0.0:
+        raise ValueError("a scale of 0")
+    return value
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class ScalingDocument(_Document):
+    """Per column: scaled = (value - mean) / scale."""
+
+    names: tuple[str, ...]
+    mean: tuple[FiniteFloat, ...]
+    scale: tuple[Annotated[FiniteFloat, AfterValidator(_not_zero)], ...]
+
+    @model_validator(mode="after")
+    def _same_length(self) -> ScalingDocument:
+        if not len(self.names) == len(self.mean) == len(self.scale):
+            raise ValueError("names, mean and scale differ in length")
+        return self
+
+    @classmethod
+    def of(cls, scaling: Scaling) -> ScalingDocument:
+        """To be written."""
+        return cls(names=scaling.names, mean=tuple(scaling.mean.tolist()), scale=tuple(scaling.scale.tolist()))
+
+    def scaling(self) -> Scaling:
+        """To be applied."""
+        return Scaling(self.names, np.array(self.mean), np.array(self.scale))
+
+
+class WeightsDocument(_Document):
+    """The file of the weights."""
+
+    file: Literal["model.safetensors"] = "model.safetensors"
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    size: int
+
+
+class ModelDocument(_Document):
+    """A model without its weights: what goes in, what comes out, how it was trained, what it reached."""
+
+    format: Literal["softreg model 1"] = "softreg model 1"
+    task: Literal["classification", "regression"]
+    net: NetSpec
+    """The architecture; the same as `spec.net`, at the top for a reader who rebuilds the network elsewhere."""
+    inputs: int
+    outputs: int
+    features: ScalingDocument
+    """Input columns in order, as the user names them and in the user's units."""
+    target_names: tuple[str, ...]
+    target: ScalingDocument | None
+    """For regression: how outputs become values in the user's units."""
+    labels: tuple[str, ...] | None
+    """For classification: the label of each output; the largest output wins."""
+    metrics: dict[str, Annotated[float | None, BeforeValidator(_finite_or_none)]]
+    """Null where a metric is NaN or infinite."""
+    spec: TrainSpec
+    """Resolved."""
+    weights: WeightsDocument
+    versions: dict[str, str]
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> ModelDocument:
+        is_class = self.task == "classification"
+        if is_class == (self.labels is None) or is_class != (self.target is None):
+            raise ValueError("classification has labels and regression a target scaling")
+        if self.net != self.spec.net:
+            raise ValueError("net differs from spec.net")
+        if (self.inputs, self.outputs) != (self.preprocessing().inputs, self.preprocessing().outputs):
+            raise ValueError("inputs and outputs differ from the columns and labels")
+        return self
+
+    def preprocessing(self) -> Preprocessing:
+        """From the user's numbers to the network's and back."""
+        target = None if self.target is None else self.target.scaling()
+        return Preprocessing(self.features.scaling(), self.target_names, target, self.labels)

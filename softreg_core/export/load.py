@@ -1,0 +1,167 @@
+"""A downloaded model, ready to predict."""
+
+# N rows, D features, C outputs
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors import torch as safetensors_torch
+from torch import Tensor, nn
+
+from softreg_core.errors import DataError, IntegrityError
+from softreg_core.evaluate import EVALUATION_ROWS, evaluate
+from softreg_core.export.document import DOCUMENT_NAME, ModelDocument
+from softreg_core.losses import DataMeta, build_loss
+from softreg_core.nets import build_net
+from softreg_core.spec.estimate import parameter_count
+
+__all__ = ["LoadedModel", "load"]
+
+
+def load(directory: str | Path) -> LoadedModel:
+    """Rebuild a model from `model.json` and `model.safetensors` in one directory.
+
+    Raises:
+        DataError: a file is missing or is no model that this version reads.
+        IntegrityError: the weights are not those that model.json was written for.
+    """
+    folder = Path(directory)
+    try:
+        document = ModelDocument.model_validate_json((folder / DOCUMENT_NAME).read_bytes())
+        weights = (folder / document.weights.file).read_bytes()
+    except OSError as error:
+        raise DataError(f"not a model: {error}", "missing_file") from error
+    except ValidationError as error:
+        raise DataError(
+            f"{DOCUMENT_NAME} describes no model that this version reads: {error}", "wrong_format"
+        ) from error
+    if hashlib.sha256(weights).hexdigest() != document.weights.sha256:
+        raise IntegrityError(f"{document.weights.file} is not the file that {DOCUMENT_NAME} was written for")
+    return LoadedModel(document, _net(document, weights))
+
+
+def _net(document: ModelDocument, weights: bytes) -> nn.Module:
+    needed = 4 * parameter_count(document.spec.net, document.inputs, document.outputs)
+    if needed > len(weights):  # before memory is taken for what a forged description asks for
+        raise DataError(f"the network has {needed} bytes of weights, the file {len(weights)}", "wrong_weights")
+    net = build_net(document.spec.net, document.inputs, document.outputs, document.spec.training.seed)
+    try:
+        net.load_state_dict(safetensors_torch.load(weights))
+    except (SafetensorError, RuntimeError) as error:
+        raise DataError(f"the weights do not fit the network: {error}", "wrong_weights") from error
+    return net.eval()
+
+
+class LoadedModel:
+    """Predicts from rows in the user's units; columns in the order of `features`."""
+
+    def __init__(self, document: ModelDocument, net: nn.Module) -> None:
+        self.document = document
+        self.net = net
+        self._preprocessing = document.preprocessing()
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the columns that a row holds."""
+        return self.document.features.names
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """Class labels in the order of the scores; None for regression."""
+        return self.document.labels
+
+    @property
+    def metrics(self) -> dict[str, float | None]:
+        """What the model reached when it was trained."""
+        return dict(self.document.metrics)
+
+    @torch.no_grad()
+    def scores(self, rows: ArrayLike) -> NDArray[np.float32]:
+        """The network's raw outputs, (N, C); for classes the larger the more likely, for regression scaled values.
+
+        Args:
+            rows: numbers (N, D).
+
+        Raises:
+            DataError: the rows have another shape, or a cell is not finite.
+        """
+        features = self._features(rows)
+        # In the batches of evaluation: another batch size may round differently.
+        starts = range(0, features.shape[0], EVALUATION_ROWS)
+        outputs = [self.net(features[start : start + EVALUATION_ROWS]) for start in starts]
+        return torch.cat(outputs).numpy() if outputs else np.empty((0, self.document.outputs), dtype=np.float32)
+
+    def predict(self, rows: ArrayLike) -> NDArray[Any]:
+        """Labels (N,) for classes; else values in the user's units, (N,) or, with several targets, (N, C).
+
+        Args:
+            rows: numbers (N, D).
+
+        Raises:
+            DataError: the rows have another shape, or a cell is not finite.
+        """
+        scores_NC = self.scores(rows)
+        if self._preprocessing.target is None:
+            return np.asarray(self.labels, dtype=np.str_)[scores_NC.argmax(axis=1)]
+        values_NC: NDArray[np.float64] = self._preprocessing.target.undo(scores_NC)
+        return values_NC[:, 0] if values_NC.shape[1] == 1 else values_NC
+
+    def evaluate(self, rows: ArrayLike, target: ArrayLike) -> dict[str, float]:
+        """Loss and metrics on rows of one's own, by the code that measured the model in training.
+
+        Args:
+            rows: numbers (N, D).
+            target: for classes the labels (N,), as text or as the numbers that they spell; else values (N,) or (N, C).
+
+        Returns:
+            `loss`, `base`, perhaps `divergence`, and `accuracy` or `r2` and `mae`.
+
+        Raises:
+            DataError: the arrays do not fit the model or each other.
+        """
+        features, wanted = self._features(rows), np.asarray(target)
+        if wanted.shape[:1] != features.shape[:1] or wanted.size == 0:
+            raise DataError(f"{features.shape[0]} rows and a target of shape {wanted.shape}", "lengths_differ")
+        document, scaling = self.document, self._preprocessing.target
+        encoded = self._codes(wanted) if scaling is None else self._values(wanted)
+        loss = build_loss(document.spec.loss, DataMeta(document.outputs, document.task))
+        scale = None if scaling is None else scaling.scale
+        return evaluate(self.net, loss, features, encoded, target_scale=scale)
+
+    def _features(self, rows: ArrayLike) -> Tensor:
+        values = np.asarray(rows, dtype=np.float64)
+        if values.ndim != 2 or values.shape[1] != len(self.features):
+            raise DataError(f"rows of shape (N, {len(self.features)}) are needed, not {values.shape}", "wrong_shape")
+        return torch.from_numpy(self._preprocessing.features.apply(values))
+
+    def _codes(self, target: NDArray[Any]) -> Tensor:
+        index = {label: code for code, label in enumerate(self.labels or ())}
+        codes = [index.get(_spelled(value), -1) for value in target.ravel().tolist()]
+        if target.ndim != 1 or -1 in codes:
+            row = codes.index(-1) + 1 if -1 in codes else None
+            raise DataError("the target holds a label that the model does not know", "no_class", row)
+        return torch.tensor(codes)
+
+    def _values(self, target: NDArray[Any]) -> Tensor:
+        values_NC = target.astype(np.float64).reshape(target.shape[0], -1)
+        scaling = self._preprocessing.target
+        if scaling is None or values_NC.shape[1] != len(scaling.names):
+            raise DataError(f"a target with {self.document.outputs} columns is needed", "wrong_shape")
+        return torch.from_numpy(scaling.apply(values_NC))
+
+
+def _spelled(value: Any) -> str:
+    """A label as a dataset's report writes it: `3` for 3.0, `true` for True."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)

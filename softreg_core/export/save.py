@@ -1,0 +1,68 @@
+"""Writing a model."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save
+
+import softreg_core
+from softreg_core.engine.events import TrainedModel
+from softreg_core.export.document import (
+    DOCUMENT_NAME,
+    WEIGHTS_NAME,
+    ModelDocument,
+    ScalingDocument,
+    WeightsDocument,
+)
+
+__all__ = ["save_model"]
+
+
+def save_model(model: TrainedModel, directory: Path, metrics: Mapping[str, float]) -> tuple[Path, Path]:
+    """Write `model.safetensors` and `model.json` into an existing directory.
+
+    The second names the sha256 of the first, so that no one can use weights with another model's description.
+
+    Args:
+        model: what `Finished` carries.
+        directory: where to.
+        metrics: the model's own; written into model.json.
+
+    Returns:
+        The two paths, weights first.
+    """
+    weights = save(model.tensors)
+    document = _document(model, metrics, weights)
+    paths = directory / WEIGHTS_NAME, directory / DOCUMENT_NAME
+    paths[0].write_bytes(weights)
+    paths[1].write_text(document.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return paths
+
+
+def _document(model: TrainedModel, metrics: Mapping[str, float], weights: bytes) -> ModelDocument:
+    preprocessing = model.preprocessing
+    return ModelDocument(
+        task=preprocessing.task,
+        net=model.spec.net,
+        inputs=preprocessing.inputs,
+        outputs=preprocessing.outputs,
+        features=ScalingDocument.of(preprocessing.features),
+        target_names=preprocessing.target_names,
+        target=None if preprocessing.target is None else ScalingDocument.of(preprocessing.target),
+        labels=preprocessing.labels,
+        metrics=dict(metrics),
+        spec=model.spec,
+        weights=WeightsDocument(sha256=hashlib.sha256(weights).hexdigest(), size=len(weights)),
+        versions={
+            "softreg": softreg_core.__version__,
+            "torch": str(torch.__version__),
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+    )
