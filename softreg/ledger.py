@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Protocol
 
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
+from softreg.errors import LocalError
 from softreg.home import Home
 from softreg.services import Endpoints
 from softreg_jobs.bootstrap import ensure_first_key, migrate
@@ -37,11 +39,18 @@ class PostgresLedger:
         self._engine = engine_of(settings, pool_size=1)
 
     def prepare(self, key_file: Path) -> str | None:
-        """Run the migrations and mint the first key."""
-        migrate(self._settings)
-        key = ensure_first_key(self._settings, key_file)
-        with self._engine.connect() as connection:
-            self._since = connection.execute(text("SELECT softreg_now()")).scalar_one()
+        """Run the migrations and mint the first key.
+
+        Raises:
+            LocalError: The database cannot be reached.
+        """
+        try:
+            migrate(self._settings)
+            key = ensure_first_key(self._settings, key_file)
+            with self._engine.connect() as connection:
+                self._since = connection.execute(text("SELECT softreg_now()")).scalar_one()
+        except OperationalError as error:
+            raise LocalError(f"The database cannot be used: {error.orig}") from error
         return key
 
     def has_worker(self) -> bool:

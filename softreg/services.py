@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from softreg.home import Home
 from softreg.process import Command
@@ -48,17 +48,18 @@ def service_commands(home: Home, endpoints: Endpoints, workers: int) -> Sequence
         "SOFTREG_SPOOL_DIR": str(home.spool),
     }
 
-    def command(name: str, *arguments: str, orphan_signal: signal.Signals = signal.SIGTERM) -> Command:
+    def command(name: str, *arguments: str) -> Command:
         # -P: the home is the working directory, and nothing in it may ever be imported.
-        start = (sys.executable, "-P", "-m", *arguments)
-        return Command(name, start, home.path, home.log_of(name), environment, orphan_signal=orphan_signal)
+        return Command(name, (sys.executable, "-P", "-m", *arguments), home.path, home.log_of(name), environment)
 
-    # Celery finishes its task after SIGTERM, which may take hours; orphaned, it has no servers left to report to.
-    names = ["worker", *(f"worker-{number}" for number in range(2, workers + 1))]
+    # A worker saves its job before it leaves. Orphaned it need not: its servers are gone too.
+    worker = replace(command("worker", "worker"), orphan_signal=signal.SIGQUIT, grace_seconds=30.0)
+    further = (f"worker-{number}" for number in range(2, workers + 1))
     return [
         command("api", "softreg", "api"),
         command("keeper", "softreg", "keeper"),
-        *(command(name, "worker", orphan_signal=signal.SIGQUIT) for name in names),
+        worker,
+        *(replace(worker, name=name, log=home.log_of(name)) for name in further),
     ]
 
 

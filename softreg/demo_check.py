@@ -1,0 +1,37 @@
+"""`python -m softreg.demo_check DIRECTORY`: rebuild a downloaded model of the sample digits and measure it again.
+
+Nothing of the service is at hand here: only `model.safetensors`, `model.json`, the sample itself, and the rule by
+which its rows were split. Prints `{"accuracy": ..., "rows": ...}`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from softreg_core.data.parse import parse_sample
+
+__all__ = ["measure"]
+
+
+def measure(directory: Path) -> dict[str, Any]:
+    """The share of validation rows whose class the model in `directory` predicts, and how many rows there are."""
+    # By name: the command line has no edge to torch, and only this process, started for it, pays for the import.
+    model = importlib.import_module("softreg_core").load(directory)
+    tabular = importlib.import_module("softreg_core.data.tabular")
+    with tempfile.TemporaryDirectory(prefix="softreg-check-") as scratch:
+        sample = Path(scratch, "digits")
+        parse_sample("digits", sample)
+        table = tabular.load_table(sample)
+    rows = tabular.split_rows(model.document.spec, table).validation
+    predicted = model.predict(table.values(model.features)[rows])
+    wanted = table.labels(model.document.target_names[0])[rows]
+    return {"accuracy": float((predicted == wanted).mean()), "rows": len(rows)}
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(Path(sys.argv[1]))))

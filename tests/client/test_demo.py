@@ -1,0 +1,160 @@
+"""`softreg demo`: as an ordinary user, and its verdict."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from rich.console import Console
+
+import softreg
+from softreg import demo
+from softreg.errors import LocalError
+from softreg.home import Home
+from softreg_core.data.parse import parse_sample
+from softreg_core.data.tabular import load_table, prepare
+from softreg_core.engine import fit
+from softreg_core.export import save_model
+from softreg_core.spec import TrainSpec
+from softreg_core.spec.resolve import resolve
+
+CHECKOUT = Path(softreg.__file__).parent.parent
+SUCCEEDED = {
+    "id": "job_1",
+    "state": "succeeded",
+    "terminal": True,
+    "model_id": "mdl_1",
+    "error": None,
+    "progress": {"step": 50, "total_steps": 50, "steps_per_second": 1234.5, "seconds_remaining": 0.0},
+    "metrics": {"val.accuracy": {"last": 0.9, "best": 0.95, "best_step": 40}, "train.loss": {"last": None}},
+}
+
+
+class StubApi:
+    """Answers like the service, with jobs in a given order."""
+
+    def __init__(self, *jobs: dict[str, Any]) -> None:
+        self.jobs = list(jobs)
+
+    def submit(self, body: dict[str, Any]) -> dict[str, Any]:
+        assert body == {"dataset": "sample:digits"}
+        return {**SUCCEEDED, "state": "queued", "terminal": False, "progress": None, "metrics": {}}
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        assert job_id == "job_1"
+        return self.jobs.pop(0)
+
+    def model(self, model_id: str) -> dict[str, Any]:
+        assert model_id == "mdl_1"
+        return {"metrics": {"val.accuracy": 0.95}}
+
+    def download(self, model_id: str, name: str, target: Path) -> None:
+        target.write_text(f"{name} of {model_id}")
+
+
+def run_with(api: StubApi, rebuilt: float, place: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    @contextmanager
+    def service(console: Console, *, keep: bool) -> Iterator[tuple[Home, StubApi]]:
+        yield Home(place), api
+
+    monkeypatch.setattr(demo, "_service", service)
+    monkeypatch.setattr(demo, "_rebuild", lambda _directory: {"accuracy": rebuilt, "rows": 360})
+    return demo.run_demo(keep=False)
+
+
+@pytest.mark.parametrize(("rebuilt", "exit_status"), [(0.95, 0), (0.95 + 1 / 360, 1)])
+def test_the_verdict_is_the_comparison(
+    place: Path, monkeypatch: pytest.MonkeyPatch, rebuilt: float, exit_status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_with(StubApi(SUCCEEDED), rebuilt, place, monkeypatch) == exit_status
+    printed = capsys.readouterr().out
+    assert "val.accuracy" in printed
+    assert "1,234" in printed
+
+
+def test_a_failed_job_is_told_with_its_reason(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = {**SUCCEEDED, "state": "failed", "model_id": None, "error": {"message": "the loss became infinite"}}
+    with pytest.raises(LocalError, match="the loss became infinite"):
+        run_with(StubApi(failed), 0.95, place, monkeypatch)
+
+
+def test_a_rebuilt_model_has_the_accuracy_of_the_trained_one(place: Path) -> None:
+    report = parse_sample("digits", place / "digits")
+    spec = resolve(TrainSpec.model_validate({"training": {"epochs": 2}}), report).spec
+    result = fit(spec, prepare(spec, load_table(place / "digits")))
+    directory = place / "model"
+    directory.mkdir()
+    save_model(result.model, directory, result.metrics)
+    found = demo._rebuild(directory)
+    assert found == {"accuracy": result.metrics["val.accuracy"], "rows": 359}
+    assert 0.5 < found["accuracy"] < 1.0
+    with (directory / "model.safetensors").open("ab") as weights:
+        weights.write(b"x")
+    with pytest.raises(LocalError, match="could not be rebuilt"):
+        demo._rebuild(directory)
+
+
+def interpreter_for(user: pwd.struct_passwd, place: Path) -> Path:
+    """An interpreter with this one's packages that `user` can run; skips where there is none."""
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    packages = sysconfig.get_path("purelib")
+    for candidate in (
+        Path(sys._base_executable).resolve(),
+        Path("/usr/bin") / version,
+        Path("/usr/local/bin") / version,
+    ):  # type: ignore[attr-defined]
+        environment = place / "environment"
+        shutil.rmtree(environment, ignore_errors=True)
+        site = environment / "lib" / version / "site-packages"
+        site.mkdir(parents=True)
+        (site / "borrowed.pth").write_text(f"{packages}\n{CHECKOUT}\n")
+        (environment / "pyvenv.cfg").write_text(f"home = {candidate.parent}\n")
+        (environment / "bin").mkdir()
+        python = environment / "bin" / "python"
+        python.symlink_to(candidate)
+        try:
+            subprocess.run(
+                [python, "-P", "-c", "import softreg.cli, softreg_core.spec"],
+                check=True, capture_output=True, user=user.pw_uid, group=user.pw_gid, extra_groups=[], cwd="/", env={},
+            )  # fmt: skip
+        except (OSError, subprocess.CalledProcessError):
+            continue
+        return python
+    pytest.skip(f"the user {user.pw_name} cannot read any {version} or the packages in {packages}")
+
+
+def processes_of(uid: int) -> set[int]:
+    return {process.pid for process in psutil.process_iter() if process.uids().real == uid}
+
+
+def test_the_demo_runs_as_an_ordinary_user_and_leaves_nothing(place: Path) -> None:
+    if os.geteuid() == 0:
+        user = pwd.getpwnam("nobody")
+        python = interpreter_for(user, place)
+        identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    else:
+        user, python, identity = pwd.getpwuid(os.geteuid()), Path(sys.executable), {}
+    theirs = place / "theirs"
+    theirs.mkdir(mode=0o700)
+    os.chown(theirs, user.pw_uid, user.pw_gid)
+    before = processes_of(user.pw_uid)
+    environment = {"HOME": str(theirs), "TMPDIR": str(theirs), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(
+        [python, "-P", "-m", "softreg", "demo"],
+        capture_output=True, text=True, cwd="/", env=environment, check=False, timeout=300, **identity,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "the service reported 0.9" in result.stdout
+    assert [path.name for path in theirs.iterdir() if not path.name.startswith(".")] == []
+    assert place.stat().st_mode & 0o777 == 0o755
+    assert processes_of(user.pw_uid) <= before or os.geteuid() != 0

@@ -1,0 +1,111 @@
+"""`softreg up` with everything that it really starts."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from softreg_jobs.settings import Settings
+
+
+def softreg(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("SOFTREG_")}
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "softreg", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=180,
+        env={**variables, **environment},
+    )
+
+
+def status(home: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(softreg("status", "--home", str(home), "--format", "json").stdout)
+    return found
+
+
+def jobs_with(base_url: str, key: str) -> int:
+    headers = {"Authorization": f"Bearer {key}"}
+    return httpx.get(f"{base_url}/v1/jobs", headers=headers, trust_env=False).status_code
+
+
+def test_up_from_nothing_twice(place: Path) -> None:
+    home = place / "home"
+    options = ("up", "--home", str(home), "--port", "0", "--detach")
+    try:
+        first = softreg(*options)
+        assert first.returncode == 0, first.stderr
+        key = re.findall(r"sk_\S+", first.stdout)
+        assert len(key) == 1
+        assert (home / "api_key").read_text().strip() == key[0]
+        assert (home / "api_key").stat().st_mode & 0o777 == 0o600
+        assert all(key[0].encode() not in log.read_bytes() for log in (home / "logs").iterdir())
+        found = status(home)
+        assert found["state"] == "running"
+        assert f"curl {found['base_url']}/v1/jobs" in first.stdout
+        assert jobs_with(found["base_url"], key[0]) == 200
+        assert jobs_with(found["base_url"], "sk_wrong") == 401
+        family = [psutil.Process(process["pid"]) for process in found["processes"]]
+        family += [child for process in list(family) for child in process.children(recursive=True)]
+        assert softreg("down", "--home", str(home)).returncode == 0
+        assert not psutil.wait_procs(family, timeout=20)[1]
+
+        second = softreg(*options)
+        assert second.returncode == 0, second.stderr
+        assert "sk_" not in second.stdout
+        assert jobs_with(status(home)["base_url"], key[0]) == 200
+        made = softreg("keys", "create", "--home", str(home), "--name", "second")
+        assert jobs_with(status(home)["base_url"], made.stdout.strip()) == 200
+    finally:
+        softreg("down", "--home", str(home))
+    assert softreg("status", "--home", str(home)).returncode == 3
+
+
+def test_up_with_servers_of_ones_own(place: Path, settings: Settings) -> None:
+    home = place / "home"
+    environment = {
+        "SOFTREG_DATABASE_URL": settings.database_url.get_secret_value(),
+        "SOFTREG_REDIS_URL": settings.redis_url.get_secret_value(),
+    }
+    try:
+        result = softreg("up", "--home", str(home), "--port", "0", "--detach", **environment)
+        assert result.returncode == 0, result.stderr
+        found = status(home)
+        assert [process["name"] for process in found["processes"]] == ["api", "keeper", "worker"]
+        assert jobs_with(found["base_url"], (home / "api_key").read_text().strip()) == 200
+    finally:
+        softreg("down", "--home", str(home))
+
+
+def test_a_detached_start_that_fails_says_why(place: Path) -> None:
+    home = place / "home"
+    result = softreg("up", "--home", str(home), "--detach", SOFTREG_DATABASE_URL="postgresql://127.0.0.1:1/x")
+    assert result.returncode == 1
+    assert "refused" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert status(home)["state"] == "stopped"
+
+
+def test_a_key_without_a_database_says_what_to_do(place: Path) -> None:
+    result = softreg("keys", "create", "--home", str(place / "home"))
+    assert result.returncode == 1
+    assert "softreg up" in result.stderr
+
+
+def test_help_imports_no_server_and_no_torch() -> None:
+    program = (
+        "import sys; from typer.testing import CliRunner; from softreg.cli import app\n"
+        "assert CliRunner().invoke(app, ['--help']).exit_code == 0\n"
+        "print(sorted({'torch', 'sqlalchemy', 'celery', 'fastapi', 'psycopg', 'httpx'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout == "[]\n"
