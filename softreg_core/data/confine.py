@@ -32,6 +32,7 @@ def confine(limits: ParseLimits, parent_pid: int) -> None:
     _lower(resource.RLIMIT_AS, limits.memory_bytes)
     if sys.platform == "linux":
         _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+        # Sent when the thread that started this process ends; that thread waits for it (softreg_core.data.parse).
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     # The parent may have died between the fork and the line above; then no signal will come.
     if os.getppid() != parent_pid:

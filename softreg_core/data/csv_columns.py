@@ -20,9 +20,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from softreg_core.data.parsed import CategoryColumn, NumericColumn, TextColumn
 from softreg_core.data.request import DISTINCT_LIMIT
 from softreg_core.data.summary import Tally
-from softreg_core.data.parsed import CategoryColumn, NumericColumn, TextColumn
 
 __all__ = ["MISSING", "CsvColumn"]
 

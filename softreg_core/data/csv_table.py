@@ -9,13 +9,13 @@ from typing import BinaryIO
 
 from softreg_core.data.csv_columns import CsvColumn
 from softreg_core.data.csv_rows import open_csv
-from softreg_core.data.request import ParseLimits
 from softreg_core.data.parsed import ParsedTable, parsed_table
+from softreg_core.data.request import ParseLimits
 from softreg_core.errors import DataError
 
 __all__ = ["read_csv"]
 
-_CELLS_PER_BLOCK = 2**19
+_CELLS_PER_BLOCK = 2**18
 """Cells held as Python strings at a time: some 60 bytes each, and enough to drown the cost of a block."""
 _CHARACTERS_PER_BLOCK = 2**24
 

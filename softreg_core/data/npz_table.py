@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softreg_core.data.npz_arrays import read_arrays
+from softreg_core.data.parsed import ParsedTable, spare_levels
 from softreg_core.data.report import ColumnReport, DatasetReport
 from softreg_core.data.request import ParseLimits
 from softreg_core.data.summary import Tally, numeric_report
-from softreg_core.data.parsed import ParsedTable, spare_levels
 from softreg_core.errors import DataError
 
 __all__ = ["read_npz"]

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 import softreg_core
 from softreg_core.data.report import DatasetReport
 from softreg_core.data.request import SAMPLES, Format, ParseLimits, ParseRequest
-from softreg_core.errors import DataError, ServiceError
+from softreg_core.errors import DataError, ResourceError, ServiceError
 
 __all__ = ["SAMPLES", "ParseLimits", "parse_file", "parse_sample"]
 
@@ -37,7 +37,7 @@ def parse_file(
 
     Raises:
         DataError: the file is refused; `reason` is a stable word, `too_expensive` when it met a limit.
-        ServiceError: the child could not do its work; nothing is known about the file.
+        ServiceError: the child could not do its work (ResourceError: it could not start); the file may be good.
     """
     return _read(format, str(path.resolve(strict=True)), output, limits)
 
@@ -81,6 +81,8 @@ def _read(file_format: Format, source: str, output: Path, limits: ParseLimits) -
         status, printed = _run_child(request)
         report = _report(status, printed)
         stored = True
+    except OSError as error:
+        raise ResourceError(f"no process can be started to read the file: {error.strerror}") from error
     finally:
         if not stored:
             output.unlink(missing_ok=True)

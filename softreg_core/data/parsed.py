@@ -16,7 +16,7 @@ from softreg_core.data.request import Format, ParseLimits
 from softreg_core.data.summary import EXACT_INTEGERS, numeric_report
 from softreg_core.errors import DataError
 
-__all__ = ["CategoryColumn", "NumericColumn", "ParsedTable", "TextColumn", "spare_levels", "parsed_table"]
+__all__ = ["CategoryColumn", "NumericColumn", "ParsedTable", "TextColumn", "parsed_table", "spare_levels"]
 
 LEVELS_OF_NUMBERS = 200_000
 """Levels of numeric columns that a report lists in all; more would make every reply about the dataset heavy."""
@@ -155,8 +155,8 @@ def _remarks(columns: Sequence[ColumnReport], rows: int) -> list[str]:
     remarks = []
     for column in columns:
         largest = max(abs(column.minimum or 0.0), abs(column.maximum or 0.0))
-        if column.integral and largest > EXACT_INTEGERS:
-            remarks.append(f"column '{column.name}' has whole numbers above 2^53, which float64 rounds")
+        if column.integral and largest >= EXACT_INTEGERS:
+            remarks.append(f"column '{column.name}' has whole numbers from 2^53 on, which float64 rounds")
         if any(flaw.kind == "missing" and flaw.count == rows for flaw in column.flaws):
             remarks.append(f"column '{column.name}' is empty")
     left_out = len(remarks) - _MOST_REMARKS

@@ -11,6 +11,7 @@ The stored table is one safetensors file: `numbers` (rows, k) float64 with NaN f
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 import traceback
@@ -54,6 +55,8 @@ def main(arguments: list[str]) -> None:
     """Read the file that the one argument asks for and print the outcome."""
     request = ParseRequest.from_json(arguments[0])
     confine(request.limits, request.parent_pid)
+    # Millions of short-lived rows hold no cycles: looking for some takes a fifth of the time of a CSV file.
+    gc.disable()
     sys.stdout.write(_outcome(request))
 
 

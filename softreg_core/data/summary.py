@@ -14,7 +14,7 @@ from softreg_core.data.request import DISTINCT_LIMIT
 __all__ = ["EXACT_INTEGERS", "Tally", "numeric_report"]
 
 EXACT_INTEGERS = 2.0**53
-"""Above it float64 skips whole numbers."""
+"""From here on a float64 may stand for a neighbour that it skips."""
 _FIRST_ROWS = 5
 _SAMPLE_ROWS = 4096
 """Looked at first: most columns of measurements have too many different values already here."""
@@ -102,7 +102,7 @@ def _distinct(finite: NDArray[Any]) -> tuple[NDArray[Any] | None, NDArray[np.int
 def _level_names(distinct: NDArray[Any], *, is_boolean: bool) -> tuple[str, ...] | None:
     if is_boolean:
         return tuple("true" if value else "false" for value in distinct)
-    if distinct.dtype.kind == "f" and bool(np.any(np.abs(distinct) > EXACT_INTEGERS)):
+    if distinct.dtype.kind == "f" and bool(np.any(np.abs(distinct) >= EXACT_INTEGERS)):
         return None
     return tuple(str(int(value)) for value in distinct)
 
