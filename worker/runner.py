@@ -15,6 +15,7 @@ import resource
 import signal
 import sys
 import threading
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -122,7 +123,8 @@ def _train(request: RunRequest, wish: Any) -> Iterator[tuple[str, dict[str, Any]
 def _checkpoint(directory: Path, state: TrainingState, metrics: dict[str, float], *, is_best: bool) -> dict[str, Any]:
     from softreg_core.engine import save_state
 
-    path = directory / f"checkpoint-{state.step}.safetensors"
+    # A name of its own: the supervisor may not have removed an earlier one of the same step yet.
+    path = directory / f"checkpoint-{uuid.uuid4().hex}.safetensors"
     save_state(state, path)
     return {
         "file": _as_dict(file_ref(path)),

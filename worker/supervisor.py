@@ -66,13 +66,8 @@ class Supervisor:
 
     def work(self) -> None:
         """Take jobs until none is claimable. Never raises: a doorbell has nobody to report to."""
-        try:
-            while not self._is_draining() and (mine := self._claim()) is not None:
-                self._attempt(mine)
-        except Exception:
-            log.exception("attempt_broke")
-            self._runner.end()
-            self._runner.start()
+        while not self._is_draining() and (mine := self._claim()) is not None:
+            self._attempt(mine)
 
     def _claim(self) -> store.Claim | None:
         try:
@@ -92,20 +87,24 @@ class Supervisor:
         except FencedError as error:
             log.warning("attempt_lost", job_id=mine.job_id, fence=mine.fence, error=error.message)
             self._runner.end()
-        except (RunnerDiedError, IntegrityError) as error:
-            self._give_back(attempt, error)
+        except RunnerDiedError as error:
+            self._give_back(attempt, "runner_died", error)
+        except IntegrityError as error:
+            self._give_back(attempt, "integrity", error)
+        except Exception as error:
+            log.exception("attempt_broke", job_id=mine.job_id)
+            self._give_back(attempt, "supervisor_broke", error)
         finally:
             self._heart.detach()
         if self._runner.is_worn():
             self._runner.end(grace_seconds=1.0)
         self._runner.start()
 
-    def _give_back(self, attempt: Attempt, error: Exception) -> None:
-        """The runner died, or bytes were damaged: the job is not to blame."""
+    def _give_back(self, attempt: Attempt, outcome: str, error: Exception) -> None:
+        """The runner died, bytes were damaged, or we broke: the job is not to blame."""
         self._spool.forget_datasets()
         ended = self._runner.end()
         log.warning("attempt_fault", job_id=attempt.mine.job_id, error=str(error), runner=str(ended))
-        outcome = "integrity" if isinstance(error, IntegrityError) else "runner_died"
         facts = self._facts(attempt, ended)
         try:
             self._persist(attempt, lambda c: store.worker_fault(c, attempt.mine, outcome, facts))
