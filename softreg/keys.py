@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 from softreg.errors import LocalError
 from softreg.home import Home
+from softreg.services import own_database_url
 
 __all__ = ["create"]
 
@@ -24,7 +23,7 @@ def create(home: Home, name: str) -> str:
     from softreg_jobs.keys import mint
 
     record = home.running()
-    url = os.environ.get("SOFTREG_DATABASE_URL") or (record and record.database_url)
+    url = own_database_url() or (record and record.database_url)
     if not url:
         raise LocalError(f"No service runs in {home.path}: start it with `softreg up`, or set SOFTREG_DATABASE_URL.")
     engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))

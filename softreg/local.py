@@ -14,7 +14,7 @@ from softreg.embedded import EmbeddedPostgres, EmbeddedServer, EmbeddedValkey
 from softreg.home import Home, ProcessRecord, Record, State
 from softreg.process import Command, end_stranger, identity
 from softreg.readiness import free_port, is_api_ready
-from softreg.services import Endpoints, service_commands
+from softreg.services import Endpoints, own_database_url, service_commands
 from softreg.signals import SignalWatch
 from softreg.supervisor import StopRequestedError, Supervisor
 
@@ -102,13 +102,10 @@ class LocalService:
                 self._home.forget()
 
     def _start_servers(self, host: str, port: int) -> Endpoints:
+        home, database_url, redis_url = self._home, own_database_url(), os.environ.get("SOFTREG_REDIS_URL")
         servers = _Servers(
-            None
-            if "SOFTREG_DATABASE_URL" in os.environ
-            else EmbeddedPostgres(self._home.path / "postgres", self._home.log_of("postgres")),
-            None
-            if "SOFTREG_REDIS_URL" in os.environ
-            else EmbeddedValkey(self._home.path / "valkey", self._home.log_of("valkey")),
+            None if database_url else EmbeddedPostgres(home.path / "postgres", home.log_of("postgres")),
+            None if redis_url else EmbeddedValkey(home.path / "valkey", home.log_of("valkey")),
         )
         for server in servers.embedded:
             server.prepare()
@@ -121,8 +118,8 @@ class LocalService:
             lambda: all(server.answers() for server in servers.embedded), _SERVERS_TIMEOUT_SECONDS
         )
         return Endpoints(
-            database_url=servers.postgres.url if servers.postgres else os.environ["SOFTREG_DATABASE_URL"],
-            redis_url=servers.valkey.url if servers.valkey else os.environ["SOFTREG_REDIS_URL"],
+            database_url=database_url or servers.embedded[0].url,
+            redis_url=redis_url or servers.embedded[-1].url,
             host=host,
             port=port,
         )

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from softreg.home import Home
 from softreg.process import Command
 
-__all__ = ["Endpoints", "run_api", "run_keeper", "run_worker", "service_commands"]
+__all__ = ["Endpoints", "own_database_url", "run_api", "run_keeper", "run_worker", "service_commands"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +33,16 @@ class Endpoints:
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
 
+def own_database_url() -> str | None:
+    """The database that the environment names; None: one is embedded."""
+    return os.environ.get("SOFTREG_DATABASE_URL") or None
+
+
 def service_commands(home: Home, endpoints: Endpoints, workers: int) -> Sequence[Command]:
     """The API, the keeper and the workers, in the order of their start."""
     # PGPORT and its kin would change how an embedded database is reached; a database of the user's may need them.
-    keep_postgres_variables = "SOFTREG_DATABASE_URL" in os.environ
-    environment = {
-        name: value for name, value in os.environ.items() if keep_postgres_variables or not name.startswith("PG")
-    }
+    unwanted = ("PG",) if own_database_url() is None else ()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
     environment |= {
         "SOFTREG_DATABASE_URL": endpoints.database_url,
         "SOFTREG_REDIS_URL": endpoints.redis_url,

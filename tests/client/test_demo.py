@@ -7,7 +7,6 @@ import pwd
 import shutil
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from rich.console import Console
 
 import softreg
 from softreg import demo
+from softreg.account import Account, can_enter
 from softreg.errors import LocalError
 from softreg.home import Home
 from softreg_core.data.parse import parse_sample
@@ -104,33 +104,38 @@ def test_a_rebuilt_model_has_the_accuracy_of_the_trained_one(place: Path) -> Non
         demo._rebuild(directory)
 
 
-def interpreter_for(user: pwd.struct_passwd, place: Path) -> Path:
-    """An interpreter with this one's packages that `user` can run; skips where there is none."""
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    packages = sysconfig.get_path("purelib")
-    for candidate in (
-        Path(sys._base_executable).resolve(),
-        Path("/usr/bin") / version,
-        Path("/usr/local/bin") / version,
-    ):  # type: ignore[attr-defined]
-        environment = place / "environment"
-        shutil.rmtree(environment, ignore_errors=True)
-        site = environment / "lib" / version / "site-packages"
-        site.mkdir(parents=True)
-        (site / "borrowed.pth").write_text(f"{packages}\n{CHECKOUT}\n")
-        (environment / "pyvenv.cfg").write_text(f"home = {candidate.parent}\n")
-        (environment / "bin").mkdir()
-        python = environment / "bin" / "python"
-        python.symlink_to(candidate)
-        try:
-            subprocess.run(
-                [python, "-P", "-c", "import softreg.cli, softreg_core.spec"],
-                check=True, capture_output=True, user=user.pw_uid, group=user.pw_gid, extra_groups=[], cwd="/", env={},
-            )  # fmt: skip
-        except (OSError, subprocess.CalledProcessError):
-            continue
-        return python
-    pytest.skip(f"the user {user.pw_name} cannot read any {version} or the packages in {packages}")
+def prefix_for(user: pwd.struct_passwd, place: Path) -> list[str]:
+    """Words before a command that run it as `user`; the test is skipped where that cannot be.
+
+    An interpreter or a checkout below a private directory (root's pyenv) is shown at its own path in a mount
+    namespace, where everything else in that directory is absent. No permission is changed.
+    """
+    account = Account(user.pw_name, user.pw_uid, user.pw_gid)
+    needed = [Path(sys.base_prefix), Path(sys.prefix), CHECKOUT]
+    hidden = {blocked for path in needed if (blocked := first_blocked(path, account)) is not None}
+    stage = place / "stage"
+    script = ["set -e"]
+    for number, path in enumerate(needed):
+        script.append(f"mkdir -p {stage}/{number}; mount --bind {path} {stage}/{number}")
+    script += [f"mount -t tmpfs -o mode=755 tmpfs {path}" for path in hidden]
+    script += [f"mkdir -p {path}; mount --bind {stage}/{number} {path}" for number, path in enumerate(needed)]
+    script.append('exec "$@"')
+    words = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups", "--"]
+    if hidden:
+        words = ["unshare", "--mount", "sh", "-c", "\n".join(script), "sh", *words]
+    trial = [*words, sys.executable, "-P", "-c", "import softreg.cli"]
+    if (
+        shutil.which(words[0]) is None
+        or subprocess.run(trial, cwd="/", capture_output=True, check=False).returncode != 0
+    ):
+        pytest.skip(f"the user {user.pw_name} cannot be shown the interpreter {sys.base_prefix} on this machine")
+    return words
+
+
+def first_blocked(path: Path, account: Account) -> Path | None:
+    """The outermost directory above `path` through which the account may not pass."""
+    outermost_first = [*reversed(path.parents), path]
+    return next((above for above in outermost_first if not can_enter(above / "anything", account)), None)
 
 
 def processes_of(uid: int) -> set[int]:
@@ -138,23 +143,25 @@ def processes_of(uid: int) -> set[int]:
 
 
 def test_the_demo_runs_as_an_ordinary_user_and_leaves_nothing(place: Path) -> None:
-    if os.geteuid() == 0:
-        user = pwd.getpwnam("nobody")
-        python = interpreter_for(user, place)
-        identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-    else:
-        user, python, identity = pwd.getpwuid(os.geteuid()), Path(sys.executable), {}
+    is_root = os.geteuid() == 0
+    user = pwd.getpwnam("nobody") if is_root else pwd.getpwuid(os.geteuid())
     theirs = place / "theirs"
     theirs.mkdir(mode=0o700)
     os.chown(theirs, user.pw_uid, user.pw_gid)
     before = processes_of(user.pw_uid)
-    environment = {"HOME": str(theirs), "TMPDIR": str(theirs), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
+    environment = {"HOME": str(theirs), "TMPDIR": str(theirs), "PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1"}
     result = subprocess.run(
-        [python, "-P", "-m", "softreg", "demo"],
-        capture_output=True, text=True, cwd="/", env=environment, check=False, timeout=300, **identity,
-    )  # fmt: skip
+        [*(prefix_for(user, place) if is_root else ()), sys.executable, "-P", "-m", "softreg", "demo"],
+        capture_output=True,
+        text=True,
+        cwd="/",
+        env=environment,
+        check=False,
+        timeout=300,
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     assert "the service reported 0.9" in result.stdout
     assert [path.name for path in theirs.iterdir() if not path.name.startswith(".")] == []
     assert place.stat().st_mode & 0o777 == 0o755
-    assert processes_of(user.pw_uid) <= before or os.geteuid() != 0
+    if is_root:
+        assert processes_of(user.pw_uid) <= before
