@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from softreg_jobs.blobs import Blob
+from softreg_jobs.spool import private_directory
 
 __all__ = ["Spool"]
 
@@ -20,10 +21,7 @@ class Spool:
     """`<base>/worker-<pid>`, mode 0700; leftovers of processes that are gone are removed at the start."""
 
     def __init__(self, base: Path) -> None:
-        base.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if base.stat().st_uid != os.geteuid():
-            raise PermissionError(f"{base} belongs to another user")
-        _remove_orphans(base)
+        _remove_orphans(private_directory(base))
         self.directory = base / f"worker-{os.getpid()}"
         shutil.rmtree(self.directory, ignore_errors=True)
         (self.directory / "datasets").mkdir(mode=0o700, parents=True)

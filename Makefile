@@ -1,0 +1,50 @@
+# `make demo` and `make test` set everything up by themselves: Python >= 3.11 with pip, git and make are enough.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up test test-all lint format bench-service constraints clean
+
+help:  ## This list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 18
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "softreg needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv .venv
+	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(INSTALLED)  ## Start the service, train on the digits, download the model, check it
+	$(BIN)/softreg demo
+
+up: $(INSTALLED)  ## Start the service here and keep it running (Ctrl-C ends it)
+	$(BIN)/softreg up
+
+test: $(INSTALLED)  ## Every test but the long ones
+	$(BIN)/python -m pytest -m 'not long'
+
+test-all: $(INSTALLED)  ## Every test
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)  ## Formatting, style, types, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED)  ## Format the code and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench-service: $(INSTALLED)  ## Submit to succeeded, on a warm worker
+	$(BIN)/python -m benchmarks.service
+
+constraints: $(INSTALLED)  ## Write constraints.txt from what is installed
+	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' | sort -f > .venv/constraints
+	(echo '# Exact versions that the checks run with; `make constraints` writes this file anew.'; \
+	 cat .venv/constraints; grep -E '^(editables|hatchling|trove-classifiers)==' constraints.txt) > .venv/new
+	mv .venv/new constraints.txt
+
+clean:  ## Remove the virtual environment and every cache
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
