@@ -68,6 +68,9 @@ def _outcome(request: ParseRequest) -> str:
         return _failure(error.message, error.reason, error.row, error.column)
     except MemoryError:
         return _failure("reading the file needs more memory than is allowed", "too_expensive")
+    except ImportError:
+        # A part of the installation is missing: the file is not to blame.
+        raise
     except Exception as error:  # noqa: BLE001 - whatever a hostile file provokes, the caller gets a typed error
         return _failure(f"the file cannot be read ({_origin(error)})", "unreadable")
     # Outside the try: a full disk is not the file's fault; the status and the missing reply tell the parent.

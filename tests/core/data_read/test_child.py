@@ -210,6 +210,12 @@ def test_a_place_that_cannot_be_written_is_not_the_file_s_fault(tmp_path):
         parse_file(source, format="csv", output=tmp_path / "missing" / "table")
 
 
+HALF_A_TABLE = """
+import json, pathlib, sys
+pathlib.Path(json.loads(sys.argv[-1])["output"]).write_text("half a table")
+"""
+
+
 @pytest.mark.parametrize(
     ("program", "error", "reason"),
     [
@@ -227,8 +233,8 @@ def test_a_child_s_word_is_checked(tmp_path, monkeypatch, program, error, reason
     """An interpreter that runs another program stands in for a child that hostile bytes took over."""
     interpreter = tmp_path / "python"
     body = tmp_path / "program.py"
-    body.write_text(program)
-    interpreter.write_text(f"#!/bin/sh\nexec {sys.executable} {body}\n")
+    body.write_text(HALF_A_TABLE + program)
+    interpreter.write_text(f'#!/bin/sh\nexec {sys.executable} {body} "$@"\n')
     interpreter.chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(interpreter))
     source = tmp_path / "a.csv"
@@ -236,6 +242,7 @@ def test_a_child_s_word_is_checked(tmp_path, monkeypatch, program, error, reason
     with pytest.raises(error) as caught:
         parse_file(source, format="csv", output=tmp_path / "table")
     assert "row data" not in str(caught.value)
+    assert not (tmp_path / "table").exists()
     assert getattr(caught.value, "reason", None) == reason
 
 

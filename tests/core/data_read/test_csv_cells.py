@@ -62,7 +62,23 @@ def test_a_number_that_is_not_finite_is_a_flaw_and_no_part_of_the_figures(csv_ta
     assert (report.maximum, report.mean, report.distinct) == (3.0, 2.0, 2)
 
 
-@pytest.mark.parametrize("cell", ["1_000", "１２", "0x10", "1,5", "1 000", "12kg", "--1", "1e", "٣", "½", "1.2.3"])
+RESEMBLING = ["1_000", "１２", "0x10", "1,5", "1 000", "12kg", "--1", "1e", "٣", "½", "1.2.3"]
+
+
+@pytest.mark.parametrize("cell", RESEMBLING)
+def test_what_only_resembles_a_number_is_text_among_many_numbers_too(csv_table, cell):
+    numbers = [f"{i}.5" for i in range(DISTINCT_LIMIT + 1)]
+    report, values = column_of(csv_table, [*numbers, cell, "", "7"])
+    row = len(numbers) + 1
+    assert report.flaws == (
+        Flaw(kind="missing", count=1, first_rows=(row + 1,)),
+        Flaw(kind="text_in_numbers", count=1, first_rows=(row,)),
+    )
+    assert np.isnan(values[row - 1 : row + 1]).all()
+    assert values[-1] == 7.0
+
+
+@pytest.mark.parametrize("cell", RESEMBLING)
 def test_what_only_resembles_a_number_is_text(csv_table, cell):
     report, values = column_of(csv_table, ["1", cell, "3"])
     assert report.flaws == (Flaw(kind="text_in_numbers", count=1, first_rows=(2,)),)
