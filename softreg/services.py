@@ -70,17 +70,10 @@ def run_api() -> None:
     """Serve the API in this process until a signal ends it."""
     import uvicorn
 
+    from api.main import uvicorn_options
     from softreg_jobs.settings import load_settings
 
-    settings = load_settings()
-    uvicorn.run(
-        "api.main:app",
-        host=settings.host,
-        port=settings.port,
-        log_level=settings.log_level.lower(),
-        server_header=False,
-        timeout_graceful_shutdown=5,
-    )
+    uvicorn.run("api.main:app", **uvicorn_options(load_settings()))
 
 
 def run_keeper() -> None:
