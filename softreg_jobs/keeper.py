@@ -23,9 +23,10 @@ from softreg_jobs.logs import configure_logs
 from softreg_jobs.settings import Settings, load_settings
 from softreg_jobs.tables import blobs, idempotency, now, outbox
 
-__all__ = ["Keeper", "main"]
+__all__ = ["LEADER_LOCK", "Keeper", "main"]
 
-_LEADER_LOCK = 7_390_114_275_002
+LEADER_LOCK = 7_390_114_275_002
+"""The advisory lock of the keeper that leads."""
 _RELAY_BATCH = 100
 _SWEEP_SECONDS = 600.0
 _IDEMPOTENCY_HOURS = 24
@@ -64,7 +65,7 @@ class Keeper:
 
     def _lead_or_wait(self, session: psycopg.Connection) -> None:
         while not self._stopped.is_set():
-            row = session.execute("SELECT pg_try_advisory_lock(%s)", (_LEADER_LOCK,)).fetchone()
+            row = session.execute("SELECT pg_try_advisory_lock(%s)", (LEADER_LOCK,)).fetchone()
             if row is not None and row[0]:
                 log.info("leading")
                 self._lead(session)
