@@ -1,0 +1,1 @@
+"""The routes, one module per resource; a body asks the store and shows what it says."""

@@ -1,0 +1,74 @@
+"""Datasets: upload, list, show."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import anyio.to_thread
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+
+from api.deps import Database, DatasetId, Paging, Reader, Service, Writer
+from api.intake import find_or_make, store_upload
+from api.openapi import UPLOAD_BODY, problems
+from api.schemas.base import PREFIX, list_fields
+from api.schemas.datasets import DatasetList, DatasetReply, dataset_reply, dataset_summary
+from api.uploads import received
+from softreg_jobs.datasets import get_dataset, list_datasets
+from softreg_jobs.errors import NotFoundError
+
+__all__ = ["router"]
+
+router = APIRouter(prefix=f"{PREFIX}/datasets", tags=["datasets"])
+
+
+@router.post(
+    "",
+    operation_id="datasets_create",
+    status_code=201,
+    openapi_extra=UPLOAD_BODY,
+    responses={201: {"headers": {"Location": {"schema": {"type": "string"}}}}, **problems(400, 408, 413, 415)},
+)
+async def create(
+    request: Request,
+    response: Response,
+    caller: Writer,
+    runtime: Service,
+    name: Annotated[str | None, Query(description="For display; else the file's own name.")] = None,
+    format: Annotated[str | None, Query(description="`csv` or `npz`; else by the file's name.")] = None,  # noqa: A002
+) -> DatasetReply:
+    """Upload a table: a form with the part `file`, or the file itself as the body.
+
+    Flawed cells are counted in the report; a job that would use one is refused when it is submitted.
+    """
+    async with received(request, runtime.settings) as upload:
+        given = {"name": name, "format": format}
+        upload.fields = {key: value for key, value in given.items() if value is not None} | upload.fields
+        dataset_id = await anyio.to_thread.run_sync(
+            store_upload, runtime, upload, caller.tenant_id, limiter=runtime.parses
+        )
+    async with runtime.transaction() as connection:
+        dataset = await run_in_threadpool(get_dataset, connection, caller.tenant_id, dataset_id)
+    response.headers["Location"] = f"{PREFIX}/datasets/{dataset_id}"
+    return dataset_reply(dataset)
+
+
+@router.get("", operation_id="datasets_list", responses=problems())
+def list_all(caller: Reader, runtime: Service, connection: Database, paging: Paging) -> DatasetList:
+    """The tenant's uploads, newest first unless asked otherwise."""
+    cursors = runtime.cursors(connection)
+    question = ["datasets", caller.tenant_id, str(paging.newest_first)]
+    after = None if paging.cursor is None else str(cursors.read(question, paging.cursor))
+    page = list_datasets(
+        connection, caller.tenant_id, limit=paging.limit, after=after, newest_first=paging.newest_first
+    )
+    return DatasetList(**list_fields(page, dataset_summary, lambda dataset: cursors.write(question, dataset.id)))
+
+
+@router.get("/{dataset_id}", operation_id="datasets_get", responses=problems(404))
+def get(caller: Reader, runtime: Service, connection: Database, dataset_id: DatasetId) -> DatasetReply:
+    """A dataset with its columns: their types, ranges, classes and flaws."""
+    dataset = find_or_make(runtime, connection, caller.tenant_id, dataset_id)
+    if dataset is None:
+        raise NotFoundError("dataset", dataset_id)
+    return dataset_reply(dataset)

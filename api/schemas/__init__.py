@@ -1,0 +1,1 @@
+"""The shapes of bodies and replies, and how they are made from records; one module per resource."""

@@ -1,0 +1,71 @@
+"""What all replies share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+
+from softreg_core.errors import Problem as ProblemItem
+from softreg_jobs.records import Page
+
+__all__ = ["PREFIX", "ListReply", "Moment", "Problem", "Reply", "list_fields"]
+
+PREFIX = "/v1"
+T = TypeVar("T")
+Row = TypeVar("Row")
+
+
+def _utc(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+
+
+Moment = Annotated[
+    datetime,
+    PlainSerializer(_utc, return_type=str),
+    Field(json_schema_extra={"examples": ["2026-11-23T17:00:00.123Z"]}),
+]
+"""A time in UTC with milliseconds."""
+
+
+class Reply(BaseModel):
+    """Part of a reply."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+
+class ListReply(Reply, Generic[T]):
+    """A page of a list."""
+
+    object: Literal["list"] = "list"
+    data: Sequence[T]
+    has_more: bool
+    next_cursor: str | None
+    """Ask again with `cursor` set to this for the next page; null on the last one."""
+
+
+def list_fields(page: Page[Row], show: Callable[[Row], Any], cursor_after: Callable[[Row], str]) -> dict[str, Any]:
+    """The fields of a `ListReply`."""
+    return {
+        "data": [show(row) for row in page.items],
+        "has_more": page.has_more,
+        "next_cursor": cursor_after(page.items[-1]) if page.has_more else None,
+    }
+
+
+class Problem(Reply):
+    """Why a request failed (RFC 9457, `application/problem+json`); some codes add members of their own."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    """Stable, for programs."""
+    errors: list[ProblemItem]
+    """Every problem at once, each with a JSON pointer into the body, `?name` for a query parameter."""
+    request_id: str
+    retryable: bool
+    """Whether the same request may succeed later."""
