@@ -55,6 +55,10 @@ class SoftregError(Exception):
         super().__init__(message)
         self.message = message
 
+    def __str__(self) -> str:
+        """The message alone; a subclass hands all its arguments to Exception, which would print them all."""
+        return self.message
+
     def details(self) -> dict[str, Any]:
         """Machine-readable facts beside the message; plain JSON values, never row data or secrets."""
         return {}

@@ -110,9 +110,12 @@ class LoadedModel:
         """
         scores_NC = self.scores(rows)
         if self._preprocessing.target is None:
-            return np.asarray(self.labels, dtype=np.str_)[scores_NC.argmax(axis=1)]
-        values_NC: NDArray[np.float64] = self._preprocessing.target.undo(scores_NC)
-        return values_NC[:, 0] if values_NC.shape[1] == 1 else values_NC
+            labels_K: NDArray[np.str_] = np.asarray(self.labels, dtype=np.str_)
+            return np.take(labels_K, scores_NC.argmax(axis=1))
+        values_NC = self._preprocessing.target.undo(scores_NC)
+        if values_NC.shape[1] == 1:
+            return values_NC.ravel()
+        return values_NC
 
     def evaluate(self, rows: ArrayLike, target: ArrayLike) -> dict[str, float]:
         """Loss and metrics on rows of one's own, by the code that measured the model in training.
