@@ -226,7 +226,8 @@ def _phase(job: Job) -> str:
 
 
 def _progress(job: Job) -> Progress:
-    told = job.progress or {}
+    # Null where the worker does not know yet: before the runner has read the data.
+    told = {name: value for name, value in (job.progress or {}).items() if value is not None}
     step, total = told.get("step", 0), told.get("total_steps", job.resolution["total_steps"])
     return Progress(
         step=step,
