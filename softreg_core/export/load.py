@@ -110,8 +110,8 @@ class LoadedModel:
         """
         scores_NC = self.scores(rows)
         if self._preprocessing.target is None:
-            labels_K: NDArray[np.str_] = np.asarray(self.labels, dtype=np.str_)
-            return np.take(labels_K, scores_NC.argmax(axis=1))
+            predicted_N: NDArray[np.str_] = np.asarray(self.labels, dtype=np.str_)[scores_NC.argmax(axis=1)]
+            return predicted_N
         values_NC = self._preprocessing.target.undo(scores_NC)
         if values_NC.shape[1] == 1:
             return values_NC.ravel()

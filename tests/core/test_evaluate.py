@@ -24,9 +24,7 @@ def test_regression_metrics_are_scikit_learn_s_in_the_user_s_units():
     found = evaluate(nn.Identity(), LOSS, features, target, target_scale=scale)
     wanted, given = target.double().numpy(), features.double().numpy()
     assert found["r2"] == pytest.approx(r2_score(wanted, given), rel=1e-9)
-    assert found["mae"] == pytest.approx(
-        mean_absolute_error(wanted * scale, given * scale), rel=1e-9
-    )
+    assert found["mae"] == pytest.approx(mean_absolute_error(wanted * scale, given * scale), rel=1e-9)
     assert found["loss"] == pytest.approx(LOSS(features, target).total.double().mean().item(), rel=1e-9)
     assert found["base"] + 0.01 * found["divergence"] == pytest.approx(found["loss"], rel=1e-6)
 

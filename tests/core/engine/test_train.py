@@ -48,7 +48,9 @@ def test_a_run_tells_its_size_then_epochs_then_its_end(blobs, ready):
 def test_training_learns(blobs, slope, ready):
     spec, data = ready(blobs, training={"epochs": 60, "batch_size": 8})
     assert fit(spec, data).metrics["val.accuracy"] > 0.7
-    spec, data = ready(slope, training={"epochs": 80, "batch_size": 8}, optimizer={"kind": "adam", "learning_rate": 0.01})
+    spec, data = ready(
+        slope, training={"epochs": 80, "batch_size": 8}, optimizer={"kind": "adam", "learning_rate": 0.01}
+    )
     result = fit(spec, data)
     assert result.metrics["val.r2"] > 0.9
     assert result.metrics["val.mae"] < 8.0
@@ -68,7 +70,9 @@ def test_series_are_those_of_the_task_and_the_loss(blobs, two_slopes, ready):
 
 def test_training_metrics_are_the_means_over_the_epoch_s_examples(blobs, ready):
     """56 rows in batches of 16 end with one of 8: a mean of batch means would weigh its rows twice."""
-    spec, data = ready(blobs, training={"epochs": 1, "batch_size": 16}, optimizer={"kind": "adam", "learning_rate": 1e-30})
+    spec, data = ready(
+        blobs, training={"epochs": 1, "batch_size": 16}, optimizer={"kind": "adam", "learning_rate": 1e-30}
+    )
     (ended,) = of_kind(events_of(spec, data, keep_step_losses=True), EpochEnded)
     net = build_net(spec.net, 5, 3, spec.training.seed)
     still = evaluate(net, build_loss(spec.loss), data.train.features, data.train.target)
@@ -78,7 +82,9 @@ def test_training_metrics_are_the_means_over_the_epoch_s_examples(blobs, ready):
 
 
 def test_the_delivered_model_is_the_best_epoch_s_with_its_metrics(blobs, ready):
-    spec, data = ready(blobs, training={"epochs": 12, "batch_size": 8}, optimizer={"kind": "adam", "learning_rate": 0.05})
+    spec, data = ready(
+        blobs, training={"epochs": 12, "batch_size": 8}, optimizer={"kind": "adam", "learning_rate": 0.05}
+    )
     events = events_of(spec, data)
     history = [event.metrics["val.accuracy"] for event in of_kind(events, EpochEnded)]
     best_epoch = history.index(max(history)) + 1

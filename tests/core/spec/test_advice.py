@@ -1,0 +1,64 @@
+"""Warnings, and the two thresholds of `article` against the loss itself."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from softreg_core.losses import build_loss
+from softreg_core.spec import LossSpec, TrainSpec
+from softreg_core.spec.advice import CONVEX_UP_TO, MONOTONE_UP_TO, advise
+
+
+def spec(alpha, variance=1.0, kind="article"):
+    return TrainSpec.model_validate(
+        {"loss": {"alpha": alpha, "divergence": {"kind": kind, "variance": {"kind": "fixed", "value": variance}}}}
+    )
+
+
+def codes(given):
+    return [advice.code for advice in advise(given)]
+
+
+def gradients(alpha):
+    """dl/dr of the built loss over a fine grid of residuals."""
+    residual = torch.linspace(1e-3, 6.0, 20001, dtype=torch.float64).unsqueeze(1).requires_grad_()
+    loss = build_loss(spec(alpha).loss)
+    return torch.autograd.grad(loss(residual, torch.zeros_like(residual)).total.sum(), residual)[0].numpy().ravel()
+
+
+def test_the_loss_is_convex_up_to_the_first_threshold_and_not_beyond():
+    assert pytest.approx(2.638, abs=5e-4) == CONVEX_UP_TO
+    assert (np.diff(gradients(CONVEX_UP_TO * 0.9999)) > 0).all()
+    assert (np.diff(gradients(CONVEX_UP_TO * 1.001)) < 0).any()
+
+
+def test_residuals_are_drawn_inward_up_to_the_second_threshold_and_not_beyond():
+    assert (gradients(MONOTONE_UP_TO * 0.9999) > 0).all()
+    assert (gradients(MONOTONE_UP_TO * 1.001) < 0).any()
+
+
+@pytest.mark.parametrize("variance", [0.5, 1.0, 8.0])
+def test_warnings_follow_alpha_over_sigma2(variance):
+    assert codes(spec(2.63 * variance, variance)) == []
+    assert codes(spec(2.65 * variance, variance)) == ["article_not_convex"]
+    assert codes(spec(3.99 * variance, variance)) == ["article_not_convex"]
+    assert codes(spec(4.01 * variance, variance)) == ["article_pushes_outward"]
+    assert codes(spec(0.0, variance)) == []
+
+
+def test_the_gaussian_is_said_to_be_a_rescaling_and_is_one():
+    (advice,) = advise(spec(3.0, 2.0, "gaussian"))
+    assert (advice.code, advice.pointer) == ("gaussian_rescales", "/loss/divergence")
+    assert "2.5" in advice.message
+    prediction, target = torch.rand(4, 3), torch.rand(4, 3)
+    plain = build_loss(LossSpec(divergence=None, alpha=0.0))(prediction, target).total
+    assert torch.allclose(build_loss(spec(3.0, 2.0, "gaussian").loss)(prediction, target).total, 2.5 * plain)
+
+
+def test_small_batches_of_the_sample_program_are_warned_of():
+    document = {"loss": {"divergence": {"kind": "sample_program"}}, "training": {"batch_size": 7}}
+    assert codes(TrainSpec.model_validate(document)) == ["sample_program_small_batch"]
+    document["training"]["batch_size"] = 8
+    assert codes(TrainSpec.model_validate(document)) == []

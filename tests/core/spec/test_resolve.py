@@ -1,0 +1,152 @@
+"""Spec meets dataset: what `auto` becomes, and what is refused before anything is queued."""
+
+from __future__ import annotations
+
+import pytest
+
+from softreg_core.data.report import ColumnReport, DatasetReport, Flaw
+from softreg_core.errors import SpecError
+from softreg_core.spec import TrainSpec, resolve
+
+
+def numeric(name, **facts):
+    return ColumnReport(name=name, kind="numeric", tensor="numbers", position=0, **facts)
+
+
+def classes(name, count, **facts):
+    levels = tuple(str(level) for level in range(count))
+    return numeric(name, integral=True, distinct=count, levels=levels, **facts)
+
+
+PET = ColumnReport(
+    name="pet", kind="category", tensor="codes", position=0, distinct=2, levels=("cat", "dog"), level_counts=(50, 50)
+)
+REMARK = ColumnReport(name="remark", kind="text")
+
+
+def report(*columns, rows=100):
+    return DatasetReport(format="csv", rows=rows, columns=columns)
+
+
+PEOPLE = report(numeric("age"), numeric("wage"), REMARK, PET)
+
+
+def resolved(document, of=PEOPLE):
+    return resolve(TrainSpec.model_validate(document), of)
+
+
+def refusals(document, of=PEOPLE):
+    with pytest.raises(SpecError) as caught:
+        resolved(document, of)
+    return {problem.pointer: problem.message for problem in caught.value.problems}
+
+
+def test_auto_becomes_the_last_column_and_every_other_number():
+    resolution = resolved({})
+    spec = resolution.spec
+    assert (spec.task.kind, spec.task.target, spec.task.features) == ("classification", ("pet",), ("age", "wage"))
+    assert (spec.split.stratify, spec.preprocess.target, spec.checkpoints.monitor) == (True, "none", "val.accuracy")
+    assert (resolution.inputs, resolution.outputs, resolution.labels) == (2, 2, ("cat", "dog"))
+    assert tuple(resolution.sizes) == (80, 20, 0)
+    assert resolution.total_steps == 300
+    assert resolution.parameters == 2 * 64 + 64 + 64 * 2 + 2
+    assert any("remark" in advice.message for advice in resolution.advice)
+
+
+def test_a_resolved_spec_resolves_to_itself():
+    spec = resolved({}).spec
+    assert resolve(TrainSpec.model_validate_json(spec.model_dump_json()), PEOPLE).spec == spec
+
+
+def test_a_column_named_target_comes_before_the_last():
+    assert resolved({}, report(numeric("target"), numeric("age"))).spec.task.target == ("target",)
+
+
+def test_an_array_named_target_is_the_target_as_a_whole():
+    columns = [numeric("target.0", group="target"), numeric("target.1", group="target"), numeric("x")]
+    resolution = resolved({}, report(*columns))
+    assert (resolution.spec.task.target, resolution.spec.task.kind) == (("target.0", "target.1"), "regression")
+    assert resolution.outputs == 2
+    assert resolution.spec.preprocess.target == "standardize"
+    assert resolution.spec.checkpoints.monitor == "val.r2"
+
+
+@pytest.mark.parametrize(
+    ("target", "kind"),
+    [
+        (classes("y", 2), "classification"),
+        (classes("y", 30), "classification"),
+        (classes("y", 31), "regression"),
+        (numeric("y", integral=False, distinct=3), "regression"),
+        (numeric("y", integral=True), "regression"),
+        (PET, "classification"),
+    ],
+)
+def test_what_a_target_is_read_as(target, kind):
+    assert resolved({}, report(numeric("x"), target)).spec.task.kind == kind
+
+
+def test_numbers_read_as_classes_are_pointed_out():
+    codes = {advice.code for advice in resolved({}, report(numeric("x"), classes("y", 5))).advice}
+    assert "target_read_as_classes" in codes
+
+
+def flawed(kind, count=1, rows=(4,)):
+    return report(numeric("x", flaws=(Flaw(kind=kind, count=count, first_rows=rows),)), PET)
+
+
+@pytest.mark.parametrize(
+    ("document", "of", "pointer", "words"),
+    [
+        ({"task": {"target": "wages"}}, PEOPLE, "/task/target", "did you mean 'wage'"),
+        ({"task": {"features": ["age", "pt"]}}, PEOPLE, "/task/features/1", "no column 'pt'"),
+        ({"task": {"features": ["age", "wage"], "target": "wage"}}, PEOPLE, "/task/features", "target"),
+        ({"task": {"features": ["remark"]}}, PEOPLE, "/task/features", "holds text"),
+        ({"task": {"target": "remark", "kind": "classification"}}, PEOPLE, "/task/target", "too many"),
+        ({"task": {"target": "remark", "kind": "regression"}}, PEOPLE, "/task/kind", "regression needs numbers"),
+        ({"task": {"target": ["age", "pet"], "kind": "classification"}}, PEOPLE, "/task/target", "one target"),
+        ({}, report(REMARK, PET), "/task/features", "no numeric column"),
+        ({}, report(numeric("x"), PET, rows=1), "/split", "too few"),
+        ({}, report(numeric("x"), PET.model_copy(update={"distinct": 1})), "/task/target", "single class"),
+        ({}, report(numeric("x"), numeric("y", distinct=1)), "/task/target", "single value"),
+        ({}, flawed("missing"), "/dataset", "column 'x', row 4: missing value"),
+        ({}, flawed("text_in_numbers", 9, (1, 2, 3, 5, 8)), "/dataset", "rows 1, 2, 3, 5, 8 and 4 more: text"),
+        ({}, flawed("non_finite"), "/dataset", "NaN or infinite"),
+        ({"task": {"target": "wage"}, "loss": {"base": {"kind": "cross_entropy"}}}, PEOPLE, "/loss/base/kind", ""),
+        ({"preprocess": {"target": "standardize"}}, PEOPLE, "/preprocess/target", "cannot be standardised"),
+        ({"task": {"target": "wage"}, "split": {"stratify": True}}, PEOPLE, "/split/stratify", "regression"),
+        ({"checkpoints": {"monitor": "val.r2"}}, PEOPLE, "/checkpoints/monitor", "does not exist"),
+        (
+            {"split": {"train": 1.0, "validation": 0.0}, "checkpoints": {"monitor": "val.loss"}},
+            PEOPLE,
+            "/checkpoints/monitor",
+            "no validation rows",
+        ),
+    ],
+)
+def test_a_misfit_is_refused_with_pointer_and_reason(document, of, pointer, words):
+    found = refusals(document, of)
+    assert pointer in found, found
+    assert words in found[pointer]
+
+
+def test_flaws_of_columns_that_are_not_used_do_not_matter():
+    bad = numeric("bad", flaws=(Flaw(kind="missing", count=3, first_rows=(1, 2, 3)),))
+    assert resolved({"task": {"features": ["x"]}}, report(numeric("x"), bad, PET)).inputs == 1
+
+
+def test_every_misfit_is_reported_at_once():
+    found = refusals(
+        {
+            "task": {"features": ["aeg"], "target": "wage"},
+            "split": {"stratify": True},
+            "loss": {"base": {"kind": "cross_entropy"}},
+        }
+    )
+    assert set(found) == {"/task/features/0", "/split/stratify", "/loss/base/kind"}
+
+
+def test_without_validation_rows_the_last_epoch_is_delivered():
+    resolution = resolved({"split": {"train": 1.0, "validation": 0.0}})
+    assert resolution.spec.checkpoints.keep_best is False
+    assert "no_validation" in {advice.code for advice in resolution.advice}
