@@ -123,6 +123,9 @@ class Attempt:
         if not math.isfinite(value):
             self._metrics[name] = {**entry, "last": None}
             return
+        if name.endswith(".divergence"):  # neither more nor less of it is better by itself
+            self._metrics[name] = {**entry, "last": value}
+            return
         best = entry["best"]
         sign = 1.0 if name.rpartition(".")[2] in _HIGHER_IS_BETTER else -1.0
         if best is None or sign * value > sign * best:

@@ -113,7 +113,7 @@ def _train(request: RunRequest, wish: Any) -> Iterator[tuple[str, dict[str, Any]
             case events.CheckpointDue():
                 yield "checkpoint", _checkpoint(directory, event.state, event.metrics, is_best=event.is_best)
             case events.Stopped():
-                if event.reason == "stop":
+                if event.reason == "stop" and not event.is_stored:
                     yield "checkpoint", _checkpoint(directory, event.state, {}, is_best=False)
                 yield "stopped", {"reason": event.reason, "step": event.state.step}
             case events.Finished():

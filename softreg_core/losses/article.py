@@ -87,7 +87,9 @@ class _Gap(torch.autograd.Function):
         total_B = squared_B + variance
         share_B = squared_B / total_B
         part_B = gradients[0] * share_B * ctx.factor
-        return part_B / total_B, -part_B * share_B / variance if ctx.needs_input_grad[1] else None, None
+        # In this order: share^2 alone would underflow where the quotient does not.
+        by_variance_B = -part_B * (share_B / variance) if ctx.needs_input_grad[1] else None
+        return part_B / total_B, by_variance_B, None
 
 
 def _gap(squared_B: Tensor, variance: float | Tensor) -> Tensor:

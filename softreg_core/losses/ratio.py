@@ -35,7 +35,8 @@ def log1p_ratio_value(squared_B: Tensor, variance: float | Tensor) -> Tensor:
     if squared_B.dtype != torch.float64:
         return ratio_B.log1p()  # a ratio of two float32 numbers cannot overflow here
     log_variance = variance.log() if isinstance(variance, Tensor) else math.log(variance)
-    return torch.where(ratio_B < _FAR, ratio_B.log1p(), wide_B.log() - log_variance)
+    # Where u overflows, ln(1 + u) equals ln(u) = ln(d2) - ln(sigma2) in float64.
+    return torch.where(ratio_B < math.inf, ratio_B.log1p(), wide_B.log() - log_variance)
 
 
 def matching(variance: float | Tensor, squared_B: Tensor) -> float | Tensor:

@@ -1,0 +1,1 @@
+"""One command per figure; each prints what it measured and on what."""
