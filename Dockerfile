@@ -8,15 +8,16 @@
 
 FROM python:3.11-slim AS wheel
 WORKDIR /source
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY api/ api/
 COPY migrations/ migrations/
 COPY softreg/ softreg/
 COPY softreg_core/ softreg_core/
 COPY softreg_jobs/ softreg_jobs/
 COPY worker/ worker/
+# The variable, unlike the option, also holds for what builds the wheel.
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip wheel --no-deps --wheel-dir /wheels .
+    PIP_CONSTRAINT=constraints.txt pip wheel --no-deps --wheel-dir /wheels .
 
 
 FROM python:3.11-slim AS api-environment

@@ -56,7 +56,7 @@ def test_every_package_and_file_of_the_wheel_is_copied(root: Path, stages: Stage
     assert all((root / source).exists() for source in copied)
     packages = set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"])
     described = {project["project"]["readme"], *project["project"]["license-files"]}
-    assert copied == packages | described | {"pyproject.toml"}
+    assert copied == packages | described | {"pyproject.toml", "constraints.txt"}
 
 
 def test_the_build_context_holds_what_is_copied_and_nothing_else(root: Path, dockerfile: list[str]) -> None:
@@ -80,6 +80,8 @@ def test_everything_is_installed_at_the_versions_of_the_checks(dockerfile: list[
     installs = [line for line in dockerfile if "pip install" in line]
     assert installs
     assert all("--constraint /constraints.txt" in line for line in installs)
+    (wheel,) = [line for line in dockerfile if "pip wheel" in line]
+    assert "PIP_CONSTRAINT=constraints.txt" in wheel
 
 
 def test_no_package_host_is_written_down(root: Path) -> None:
