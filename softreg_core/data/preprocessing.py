@@ -34,15 +34,13 @@ class Scaling:
         """Mean 0 and standard deviation 1 (dividing by N) over the training rows; a constant column gets scale 1."""
         size_D = np.abs(train_ND).max(axis=0, initial=0.0)
         size_D = np.where(size_D > 0.0, size_D, 1.0)
-        # Relative to the largest cell, or the squares of a column near 1e200 would overflow.
+        # Relative to the largest cell: the squares of a column near 1e200 would overflow, and a constant column is
+        # exactly 1 or -1, whose mean and deviation have no rounding.
         with np.errstate(invalid="ignore"):  # `apply` names the cell that is not finite
             relative_ND = train_ND / size_D
-        mean_D = size_D * relative_ND.mean(axis=0)
-        scale_D = size_D * relative_ND.std(axis=0)
-        # By comparison and not by a deviation of 0: the mean of equal numbers may be off by a rounding.
-        is_constant_D = (train_ND == train_ND[0]).all(axis=0)
-        mean_D = np.where(is_constant_D, train_ND[0], mean_D)
-        scale_D = np.where(is_constant_D | (scale_D == 0.0), 1.0, scale_D)
+            mean_D = size_D * relative_ND.mean(axis=0)
+            scale_D = size_D * relative_ND.std(axis=0)
+        scale_D = np.where(scale_D == 0.0, 1.0, scale_D)
         return cls(tuple(names), mean_D, scale_D)
 
     @classmethod
