@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import math
 
 import numpy as np
 import pytest
 import torch
 
-from softreg_core.data.arrays import table_from_arrays
 from softreg_core.engine import (
     CheckpointDue,
     EpochEnded,
@@ -21,7 +19,6 @@ from softreg_core.engine import (
     train,
 )
 from softreg_core.engine.threads import threads_for
-from softreg_core.errors import NonFiniteLossError
 from softreg_core.evaluate import evaluate
 from softreg_core.losses import build_loss
 from softreg_core.nets import build_net
@@ -213,90 +210,6 @@ def test_threads_follow_the_work_and_are_set_back(blobs, ready):
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
-
-
-def test_an_overflowing_loss_is_named_by_step_term_and_epoch(ready):
-    """Row 0 has a target of 3e19, whose square float32 cannot hold; the step that meets it is known from the order."""
-    from softreg_core.engine.order import epoch_order
-
-    target = np.linspace(-1, 1, 20)
-    target[0] = 3e19
-    spec, data = ready(
-        table_from_arrays(np.arange(20.0), target),
-        split={"train": 0.95, "validation": 0.05},
-        preprocess={"target": "none"},
-        training={"batch_size": 4},
-        loss={"divergence": None},
-    )
-    where = int((data.train.target[:, 0] > 1e19).nonzero()[0, 0])
-    step = epoch_order(0, 0, 19).tolist().index(where) // 4 + 1
-    seen = []
-    with pytest.raises(NonFiniteLossError) as caught:
-        seen.extend(train(spec, data))
-    assert (caught.value.step, caught.value.term, caught.value.epoch) == (step, "base", 0)
-    assert not of_kind(seen, CheckpointDue)
-
-
-def test_a_run_that_diverges_keeps_the_checkpoints_before_and_gives_none_after(slope, ready):
-    spec, data = ready(
-        slope,
-        training={"epochs": 200, "batch_size": 8},
-        optimizer={"kind": "sgd", "learning_rate": 3.0},
-        checkpoints={"every_epochs": 1},
-        net={"hidden": []},
-        loss={"divergence": None},
-    )
-    seen = []
-    with pytest.raises(NonFiniteLossError) as caught:
-        seen.extend(train(spec, data))
-    due = of_kind(seen, CheckpointDue)
-    assert len(due) > 2
-    for event in due:
-        assert event.state.step < caught.value.step
-        assert all(tensor.isfinite().all() for tensor in event.state.model.values())
-        assert math.isfinite(event.metrics["train.loss"])
-
-
-def test_weights_ruined_by_the_last_step_are_not_delivered(blobs, ready):
-    """One step only: its loss is finite, its update is not, and no later loss would tell."""
-    spec, data = ready(
-        blobs,
-        training={"epochs": 1, "batch_size": 100},
-        optimizer={"kind": "sgd", "learning_rate": 1e6},
-        preprocess={"features": "none"},
-        loss={"alpha": 0.0},
-    )
-    huge = data.train.features * 1e18
-    data.train.features.copy_(huge)
-    with pytest.raises(NonFiniteLossError) as caught:
-        list(train(spec, data))
-    assert caught.value.step == 1
-
-
-def test_a_single_step_s_divergence_is_blamed_when_only_it_is_bad(blobs, ready):
-    from softreg_core.engine.record import LossRecord
-    from softreg_core.losses import LossParts
-
-    record = LossRecord(rows=6, batch_size=2, device=torch.device("cpu"))
-    record.begin(epoch=4, first_step=12)
-    fine, bad = torch.ones(2), torch.tensor([1.0, torch.nan])
-    record.add(LossParts(fine, fine, fine))
-    record.read()
-    record.add(LossParts(fine, fine, fine))
-    record.add(LossParts(bad, fine, bad))
-    with pytest.raises(NonFiniteLossError) as caught:
-        record.read()
-    assert (caught.value.step, caught.value.term, caught.value.epoch) == (15, "divergence", 4)
-
-
-def test_a_metric_that_is_nan_everywhere_delivers_the_last_epoch(ready):
-    """One validation row has no R2."""
-    table = table_from_arrays(np.arange(10.0), np.arange(10.0) ** 0.5)
-    spec, data = ready(table, split={"train": 0.9, "validation": 0.1}, training={"epochs": 3})
-    events = events_of(spec, data)
-    assert events[-1].best_step is None
-    assert math.isnan(events[-1].metrics["val.r2"])
-    assert events[-1].metrics["train.loss"] == of_kind(events, EpochEnded)[-1].metrics["train.loss"]
 
 
 def test_without_validation_rows_there_are_no_such_metrics(blobs, ready):
