@@ -50,8 +50,9 @@ def add_dataset(
                 blob_id=blob.id,
             )
             .on_conflict_do_nothing(index_elements=[datasets.c.id])
-        )
-        if added.rowcount == 0:
+            .returning(datasets.c.id)
+        ).first()
+        if added is None:
             delete_blobs(connection, [blob.id])
     return chosen
 
