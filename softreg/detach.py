@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -75,4 +76,6 @@ def stop(home: Home) -> bool:
         if time.monotonic() > deadline:
             raise LocalError(f"The supervisor (pid {record.supervisor.pid}) does not end; see {home.logs}.")
         time.sleep(_POLL_SECONDS)
+    with contextlib.suppress(ChildProcessError):  # the caller's own child, where the caller started it
+        os.waitpid(record.supervisor.pid, 0)
     return True

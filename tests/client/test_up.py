@@ -7,12 +7,14 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
 
+from softreg.http import Api
 from softreg_jobs.settings import Settings
 
 
@@ -68,6 +70,30 @@ def test_up_from_nothing_twice(place: Path) -> None:
     finally:
         softreg("down", "--home", str(home))
     assert softreg("status", "--home", str(home)).returncode == 3
+
+
+def test_a_killed_supervisor_leaves_nothing_even_in_the_middle_of_a_job(
+    place: Path, eventually: Callable[..., None]
+) -> None:
+    home = place / "home"
+    options = ("up", "--home", str(home), "--port", "0", "--detach")
+    long_job = {"dataset": "sample:digits", "training": {"epochs": 10_000}}
+    try:
+        assert softreg(*options).returncode == 0
+        supervisor = psutil.Process(json.loads((home / "state.json").read_text())["supervisor"]["pid"])
+        with Api(status(home)["base_url"], (home / "api_key").read_text().strip()) as api:
+            job_id = api.submit(long_job)["id"]
+            eventually(lambda: api.job(job_id)["progress"]["step"] > 0, 60.0)
+        family = [supervisor, *supervisor.children(recursive=True)]
+        assert len(family) > 7
+        supervisor.kill()
+        assert not psutil.wait_procs(family, timeout=30)[1]
+
+        assert softreg(*options).returncode == 0
+        with Api(status(home)["base_url"], (home / "api_key").read_text().strip()) as api:
+            assert api.job(job_id)["state"] in ("queued", "running")
+    finally:
+        softreg("down", "--home", str(home))
 
 
 def test_up_with_servers_of_ones_own(place: Path, settings: Settings) -> None:
