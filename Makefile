@@ -31,7 +31,7 @@ lint: $(INSTALLED)  ## Formatting, style, types, import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-cache
 
 format: $(INSTALLED)  ## Format the code and mend what can be mended
 	$(BIN)/ruff format .

@@ -136,6 +136,7 @@ class Supervisor:
             if time.monotonic() - flushed_at > self._settings.metrics_flush_seconds:
                 flushed_at = time.monotonic()
                 self._flush(attempt)
+                self._tell(attempt)
 
     def _wish(self, attempt: Attempt) -> Action | None:
         if attempt.state is JobState.CANCELLING:
@@ -210,6 +211,12 @@ class Supervisor:
         series, newest = attempt.take_blocks()
         if series:
             self._persist(attempt, lambda c: store.record_metrics(c, attempt.mine, series, newest))
+
+    def _tell(self, attempt: Attempt) -> None:
+        """Show watchers where training is, between two beats of the heart."""
+        step, progress = attempt.snapshot()
+        lease = self._settings.lease_seconds
+        self._persist(attempt, lambda c: store.beat(c, attempt.mine, lease_seconds=lease, step=step, progress=progress))
 
     # --- its end -------------------------------------------------------------------------------------------------
 
