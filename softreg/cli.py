@@ -9,6 +9,7 @@ import contextlib
 import json
 import logging
 import os
+import shlex
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -120,10 +121,13 @@ def _announce(home: Home, record: Record, key: str | None) -> None:
     typer.echo(f"softreg is ready: {record.base_url}")
     if key is not None:
         typer.echo(f"Your first key, shown once: {key}")
-    typer.echo(f"Key file: {home.api_key_file}   Logs: {home.logs}")
+    file = home.api_key_file
+    # A database of the user's may have had keys before: then only the user knows them.
+    bearer = f"$(cat {shlex.quote(str(file))})" if file.exists() else "$SOFTREG_API_KEY"
+    typer.echo(f"Key file: {file if file.exists() else '(none: use a key of this database)'}   Logs: {home.logs}")
     typer.echo("Submit a job:")
     typer.echo(
-        f'  curl {record.base_url}/v1/jobs -H "Authorization: Bearer $(cat {home.api_key_file})" '
+        f'  curl {record.base_url}/v1/jobs -H "Authorization: Bearer {bearer}" '
         """-H "Content-Type: application/json" -d '{"dataset": "sample:digits"}'"""
     )
 
