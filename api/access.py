@@ -50,7 +50,9 @@ class AccessLog:
         try:
             await self._serving(headers, request_id)(scope, receive, send_with_id)
         except Exception as error:  # noqa: BLE001  # the last one who can answer
-            _log.error("unforeseen", request_id=request_id, error=type(error).__name__, at=_origin(error))
+            # Starlette wraps what is raised after a reply has begun.
+            cause = error.__cause__ or error
+            _log.error("unforeseen", request_id=request_id, error=type(cause).__name__, at=_origin(cause))
             # Once a reply has begun there is nothing to add: returning with it incomplete closes the connection.
             if status == 0:
                 await respond(error, request_id)(scope, receive, send_with_id)

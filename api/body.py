@@ -36,12 +36,12 @@ _LONGEST_INTEGER = 20
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
-async def blocks(request: Request, most_bytes: int, *, idle_seconds: float = IDLE_SECONDS) -> AsyncIterator[bytes]:
+async def blocks(request: Request, most_bytes: int) -> AsyncIterator[bytes]:
     """The body in blocks of about 1 MiB.
 
     Raises:
         TooLargeError: it is larger than `most_bytes`, whatever Content-Length said.
-        SlowRequestError: nothing came for `idle_seconds`.
+        SlowRequestError: nothing came for `IDLE_SECONDS`.
     """
     declared = request.headers.get("content-length", "0")
     if declared.isdecimal() and int(declared) > most_bytes:
@@ -51,10 +51,10 @@ async def blocks(request: Request, most_bytes: int, *, idle_seconds: float = IDL
     total = 0
     while True:
         try:
-            async with asyncio.timeout(idle_seconds):
+            async with asyncio.timeout(IDLE_SECONDS):
                 piece = await anext(stream, None)
         except TimeoutError:
-            raise SlowRequestError(f"nothing of the body came for {idle_seconds:g} s") from None
+            raise SlowRequestError(f"nothing of the body came for {IDLE_SECONDS:g} s") from None
         if piece is None:
             break
         total += len(piece)

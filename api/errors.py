@@ -17,6 +17,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy import exc as database_errors
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import compile_path
 
 from api.refusals import (
     InvalidRequestError,
@@ -189,7 +190,18 @@ def install(app: FastAPI) -> None:
     """Answer every error that a route or a dependency raises with a problem document."""
 
     async def handle(request: Request, error: Exception) -> Response:
-        return respond(error, request.state.request_id)
+        response = respond(error, request.state.request_id)
+        if response.status_code == HTTPStatus.METHOD_NOT_ALLOWED and (methods := _methods_at(app, request.url.path)):
+            response.headers["Allow"] = ", ".join(methods)
+        return response
 
     for kind in (SoftregError, RequestValidationError, HTTPException, ClientDisconnect, *_DATABASE_AWAY):
         app.add_exception_handler(kind, handle)
+
+
+def _methods_at(app: FastAPI, path: str) -> list[str]:
+    """The methods of every route at `path`; the framework names those of the first one only."""
+    routes = app.openapi()["paths"].items()
+    return sorted(
+        {method.upper() for template, found in routes if compile_path(template)[0].match(path) for method in found}
+    )

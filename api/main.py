@@ -19,6 +19,7 @@ from api import errors, openapi
 from api.access import AccessLog
 from api.routes import checkpoints, datasets, health, job_records, jobs, models
 from api.runtime import Runtime
+from api.uploads import forget_leftovers
 from softreg_core import __version__
 from softreg_jobs.database import engine_of
 from softreg_jobs.keys import any_key
@@ -46,6 +47,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        forget_leftovers(settings.spool_dir)
         yield
         runtime.close()
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -22,10 +23,12 @@ from softreg_core.errors import Problem
 from softreg_jobs.settings import Settings
 from softreg_jobs.spool import private_directory
 
-__all__ = ["Upload", "received"]
+__all__ = ["Upload", "forget_leftovers", "received"]
 
 FIELDS = ("name", "format")
 _FIELD_BYTES = 1024
+_PREFIX = "upload-"
+_LEFTOVER_SECONDS = 24 * 3600.0
 # What a form adds around its file.
 _FORM_BYTES = 64 * 1024
 
@@ -63,7 +66,7 @@ async def received(request: Request, settings: Settings) -> AsyncIterator[Upload
         InvalidRequestError: the form has parts that are not taken, or no file.
     """
     spool = private_directory(settings.spool_dir)
-    upload = Upload(Path(tempfile.mkdtemp(prefix="upload-", dir=spool)))
+    upload = Upload(Path(tempfile.mkdtemp(prefix=_PREFIX, dir=spool)))
     try:
         media_type, options = parse_options_header(request.headers.get("content-type"))
         limit = settings.max_upload_bytes
@@ -80,6 +83,15 @@ async def received(request: Request, settings: Settings) -> AsyncIterator[Upload
         yield upload
     finally:
         shutil.rmtree(upload.directory)
+
+
+def forget_leftovers(spool: Path) -> None:
+    """Remove what processes that were killed have left: uploads so old that nobody can be at them any more."""
+    for directory in private_directory(spool).glob(f"{_PREFIX}*"):
+        # Another process may remove it at the same time.
+        with suppress(FileNotFoundError):
+            if directory.stat().st_mtime < time.time() - _LEFTOVER_SECONDS:
+                shutil.rmtree(directory, ignore_errors=True)
 
 
 def _append(upload: Upload, file: IO[bytes], data: bytes) -> None:

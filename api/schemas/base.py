@@ -8,7 +8,6 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
-from softreg_core.errors import Problem as ProblemItem
 from softreg_jobs.records import Page
 
 __all__ = ["PREFIX", "ListReply", "Moment", "Problem", "Reply", "list_fields"]
@@ -55,6 +54,14 @@ def list_fields(page: Page[Row], show: Callable[[Row], Any], cursor_after: Calla
     }
 
 
+class ProblemItem(Reply):
+    """One thing that is wrong."""
+
+    pointer: str
+    """A JSON pointer into the body, `?name` for a query parameter, or a header's name."""
+    message: str
+
+
 class Problem(Reply):
     """Why a request failed (RFC 9457, `application/problem+json`); some codes add members of their own."""
 
@@ -65,7 +72,7 @@ class Problem(Reply):
     code: str
     """Stable, for programs."""
     errors: list[ProblemItem]
-    """Every problem at once, each with a JSON pointer into the body, `?name` for a query parameter."""
+    """Every problem at once."""
     request_id: str
     retryable: bool
     """Whether the same request may succeed later."""

@@ -67,7 +67,7 @@ class Hand:
 
     def announce(self, device: str = "cpu") -> None:
         with self.engine.begin() as connection:
-            announce(connection, self.worker_id, takes(device))
+            announce(connection, new_id("wrk"), takes(device))
 
     def claim(self) -> store.Claim:
         with self.engine.begin() as connection:

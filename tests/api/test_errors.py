@@ -1,0 +1,147 @@
+"""Every error is a problem document, and says nothing that stays inside."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Iterator
+
+import pytest
+import structlog
+from sqlalchemy import exc, text
+
+import api.refusals
+from api.errors import STATUS
+from softreg_core.errors import Problem, SoftregError
+from softreg_jobs import queries
+from softreg_jobs.settings import Settings
+
+OWN = ("softreg_core", "softreg_jobs", "api")
+
+
+def classes(root: type[SoftregError] = SoftregError) -> Iterator[type[SoftregError]]:
+    yield root
+    for kind in root.__subclasses__():
+        yield from classes(kind)
+
+
+def test_every_error_class_has_a_status_of_its_own():
+    assert {kind for kind in classes() if kind.__module__.startswith(OWN)} == set(STATUS)
+    for kind, status in STATUS.items():
+        assert (status < 500) == (kind.fault == "user"), kind
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        api.refusals.InvalidRequestError("wrong", [Problem("/a", "b")]),
+        api.refusals.UnauthenticatedError("no", False),
+        api.refusals.RangeNotSatisfiableError("no", 3),
+        api.refusals.NotReadyError("no", {"redis": "failed"}, 0),
+        api.refusals.TooLargeError("no"),
+    ],
+)
+def test_errors_survive_a_pickle(error):
+    copy = pickle.loads(pickle.dumps(error))  # noqa: S301  # our own bytes
+    assert (type(copy), copy.message, copy.details()) == (type(error), error.message, error.details())
+
+
+def check_problem(response, status: int, code: str) -> dict:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    body = response.json()
+    assert set(body) >= {"type", "title", "status", "detail", "code", "errors", "request_id", "retryable"}
+    assert (body["status"], body["code"]) == (status, code)
+    assert body["request_id"] == response.headers["x-request-id"]
+    return body
+
+
+def test_unknown_routes_and_methods_are_problems_too(client):
+    check_problem(client.get("/nowhere"), 404, "not_found")
+    check_problem(client.get("/v1/jobs/"), 404, "not_found")
+    response = client.request("DELETE", "/v1/jobs")
+    check_problem(response, 405, "method_not_allowed")
+    assert response.headers["allow"] == "GET, POST"
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/jobs/job_%00", "/v1/jobs/job_1", "/v1/models/%F0%9F%92%A9", "/v1/datasets/..%2f"]
+)
+def test_an_id_that_none_can_have_is_404_and_never_reaches_the_database(client, path):
+    check_problem(client.get(path), 404, "not_found")
+
+
+def test_unknown_and_repeated_and_bad_parameters_are_422(client):
+    problem = check_problem(client.get("/v1/jobs?limits=5&order=asc&order=desc"), 422, "invalid_request")
+    assert problem["errors"] == [
+        {"pointer": "?limits", "message": "unknown parameter 'limits' - did you mean 'limit'?"},
+        {"pointer": "?order", "message": "given twice"},
+    ]
+    for query in ("limit=0", "limit=101", "limit=x", "order=up", "state=done"):
+        problem = check_problem(client.get(f"/v1/jobs?{query}"), 422, "invalid_request")
+        assert [item["pointer"] for item in problem["errors"]] == ["?" + query.partition("=")[0]]
+    job = client.submit()
+    for path in ("self", "model"):
+        check_problem(client.get(job["urls"][path] + "?a=1"), 422, "invalid_request")
+    check_problem(client.get(job["urls"]["events"] + "?after=-1"), 422, "invalid_request")
+    check_problem(client.get(job["urls"]["events"] + f"?after={2**63}"), 422, "invalid_request")
+
+
+def test_a_fault_of_our_own_shows_neither_text_nor_traceback(client, monkeypatch):
+    def broken(*_: object) -> None:
+        raise RuntimeError("postgresql://user:secret@host row=42")
+
+    monkeypatch.setattr(queries, "get_job", broken)
+    job = "/v1/jobs/job_" + "0" * 26
+    with structlog.testing.capture_logs() as logs:
+        response = client.get(job)
+    body = check_problem(response, 500, "internal")
+    for told in (response.text, json.dumps(logs)):
+        assert "secret" not in told
+        assert "row=42" not in told
+        assert "Traceback" not in told
+    unforeseen = next(line for line in logs if line["event"] == "unforeseen")
+    assert unforeseen["request_id"] == body["request_id"]
+    assert unforeseen["error"] == "RuntimeError"
+
+
+def test_a_database_that_does_not_answer_is_503_with_retry_after(new_app, new_client, new_key, tmp_path):
+    nowhere = Settings(database_url=f"postgresql:///softreg?host={tmp_path}", redis_url="redis://127.0.0.1:1")
+    app = new_app(database_url=nowhere.database_url)
+    response = new_client(new_key(), app=app).get("/v1/jobs")
+    body = check_problem(response, 503, "unavailable")
+    assert body["retryable"] is True
+    assert int(response.headers["retry-after"]) > 0
+    assert str(tmp_path) not in response.text
+
+
+def test_a_pool_without_connections_is_503(client, monkeypatch):
+    def exhausted(*_: object, **__: object) -> None:
+        raise exc.TimeoutError("QueuePool limit reached")
+
+    monkeypatch.setattr(queries, "list_jobs", exhausted)
+    check_problem(client.get("/v1/jobs"), 503, "unavailable")
+
+
+@pytest.mark.parametrize(
+    ("given", "is_kept"), [("order-7.a_B", True), ("x" * 129, False), ("a b", False), ("é", False)]
+)
+def test_a_sane_request_id_is_echoed_and_stored_and_any_other_replaced(client, engine, given, is_kept):
+    headers = {"X-Request-Id": given.encode()}
+    response = client.post("/v1/jobs", json={"dataset": "sample:digits"}, headers=headers)
+    told = response.headers["x-request-id"]
+    assert (told == given) == is_kept
+    with engine.connect() as connection:
+        stored = connection.execute(text("SELECT request_id FROM jobs")).scalar_one()
+    assert stored == told
+
+
+def test_the_log_line_has_no_key_no_query_and_no_body(client):
+    with structlog.testing.capture_logs() as logs:
+        client.post("/v1/jobs?note=inquery", json={"dataset": "sample:digits", "name": "inbody"})
+    (line,) = logs
+    assert {"method", "path", "status", "milliseconds", "request_id"} <= set(line)
+    told = json.dumps(line)
+    assert "inquery" not in told
+    assert "inbody" not in told
+    assert client.key not in told

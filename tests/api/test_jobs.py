@@ -1,0 +1,278 @@
+"""Submit, list, show, cancel, and what a job leaves while it runs."""
+
+from __future__ import annotations
+
+import re
+import threading
+
+import pytest
+from sqlalchemy import text
+
+from softreg_core.spec import TrainSpec
+from softreg_jobs.keys import DEFAULT_TENANT
+
+
+def test_submit_answers_201_with_the_whole_job(client, worker):
+    response = client.post(
+        "/v1/jobs",
+        json={
+            "dataset": "sample:digits",
+            "name": "first",
+            "priority": 70,
+            "metadata": {"a": "b"},
+            "training": {"epochs": 4},
+        },
+    )
+    job = response.json()
+    assert response.status_code == 201
+    assert response.headers["location"] == job["urls"]["self"] == f"/v1/jobs/{job['id']}"
+    assert set(job["urls"]) == {"self", "events", "metrics", "checkpoints", "model", "cancel"}
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", job["created_at"])
+    told = {"object": "job", "name": "first", "priority": 70, "metadata": {"a": "b"}, "dataset": "sample:digits"}
+    told |= {"state": "queued", "phase": "queued", "terminal": False, "attempt": 0, "model_id": None, "error": None}
+    told |= {"queue": {"position": 1, "jobs_ahead": 0}, "warnings": [], "parameters": 2 * 64 + 64 + 64 * 2 + 2}
+    assert {name: job[name] for name in told} == told
+    assert [(move["state"], move["reason"]) for move in job["transitions"]] == [("queued", "submitted")]
+    assert job["progress"]["total_steps"] == 3 * 4
+    resolved = dict(job["resolved_spec"])
+    assert resolved.pop("loss_formula").startswith("1/2 |y - yhat|^2 + 0.01 * ")
+    spec = TrainSpec.model_validate(resolved)
+    assert (spec.task.kind, spec.task.features, spec.training.epochs) == ("classification", ("a", "b"), 4)
+    assert client.get(job["urls"]["self"]).json()["id"] == job["id"]
+
+
+def test_the_stored_job_rings_a_doorbell_in_the_same_transaction(client, engine):
+    job = client.submit()
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT topic, key FROM outbox")).all() == [("doorbell", "auto")]
+        assert connection.execute(text("SELECT id, tenant_id FROM jobs")).all() == [(job["id"], DEFAULT_TENANT)]
+
+
+def test_a_commit_that_fails_is_never_answered_with_201(client, engine):
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+                "$$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '40001'; END $$"
+            )
+        )
+        connection.execute(
+            text(
+                "CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON jobs DEFERRABLE INITIALLY DEFERRED "
+                "FOR EACH ROW EXECUTE FUNCTION refuse()"
+            )
+        )
+    response = client.post("/v1/jobs", json={"dataset": "sample:digits"})
+    assert response.status_code == 503, response.text
+    assert client.get("/v1/jobs").json()["data"] == []
+
+
+def test_many_requests_at_once_do_not_lock_each_other_out(client):
+    """More than threads and connections together: waiting for a connection must not hold a thread."""
+    statuses = []
+    threads = [threading.Thread(target=lambda: statuses.append(client.get("/v1/jobs").status_code)) for _ in range(120)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert statuses == [200] * 120
+
+
+def test_a_job_that_no_living_worker_takes_waits_with_a_warning(client, worker):
+    assert client.submit()["warnings"] == []
+    job = client.submit(resources={"device": "cuda"})
+    assert [(warning["code"], warning["pointer"]) for warning in job["warnings"]] == [
+        ("no_worker", "/resources/device")
+    ]
+    worker.announce("cuda")
+    assert client.get(job["urls"]["self"]).json()["warnings"] == []
+
+
+def test_a_legal_and_odd_spec_gets_its_advice(client, worker):
+    job = client.submit(loss={"alpha": 5.0})
+    assert [warning["code"] for warning in job["warnings"]] == ["article_pushes_outward"]
+
+
+def test_the_queue_tells_who_runs_first(client, worker):
+    first, second = client.submit(), client.submit()
+    urgent = client.submit(priority=90)
+    ahead = {job["id"]: client.get(job["urls"]["self"]).json()["queue"] for job in (first, second, urgent)}
+    assert [ahead[job["id"]]["position"] for job in (urgent, first, second)] == [1, 2, 3]
+
+
+def test_the_quota_is_a_429_that_says_when_to_come_back(client, new_app, new_client):
+    full = new_client(client.key, app=new_app(max_queued_jobs=1))
+    full.submit()
+    response = full.post("/v1/jobs", json={"dataset": "sample:digits"})
+    assert response.status_code == 429
+    assert response.json()["code"] == "quota_exceeded"
+    assert int(response.headers["retry-after"]) > 0
+
+
+def test_lists_page_by_cursor_in_both_orders_without_gap_or_repeat(client):
+    ids = sorted(client.submit()["id"] for _ in range(5))
+    for order, expected in (("asc", ids), ("desc", ids[::-1])):
+        seen, cursor = [], None
+        while True:
+            url = f"/v1/jobs?limit=2&order={order}" + (f"&cursor={cursor}" if cursor else "")
+            page = client.get(url).json()
+            assert page["object"] == "list"
+            seen += [job["id"] for job in page["data"]]
+            assert page["has_more"] == (page["next_cursor"] is not None) == (len(seen) < 5)
+            if not page["has_more"]:
+                break
+            cursor = page["next_cursor"]
+        assert seen == expected
+
+
+def test_a_cursor_is_good_only_for_the_question_it_answered(client, new_client, new_key):
+    for _ in range(2):
+        client.submit()
+    cursor = client.get("/v1/jobs?limit=1").json()["next_cursor"]
+    assert client.get(f"/v1/jobs?limit=1&cursor={cursor}").status_code == 200
+    swapped = cursor[:-1] + ("A" if cursor[-1] != "A" else "B")
+    bad = [f"?order=asc&cursor={cursor}", f"?state=queued&cursor={cursor}", f"?cursor={cursor[5:]}", "?cursor=x"]
+    bad += [f"?cursor={swapped}{swapped}", "?cursor="]
+    for query in bad:
+        response = client.get("/v1/jobs" + query)
+        assert response.status_code == 422, query
+        assert response.json()["errors"][0]["pointer"] == "?cursor"
+    other = new_client(new_key("ten_other"))
+    assert other.get(f"/v1/jobs?cursor={cursor}").status_code == 422
+
+
+def test_the_state_filter(client, worker):
+    running, queued = client.submit(), client.submit()
+    worker.claim()
+    for state, job in (("running", running), ("queued", queued)):
+        data = client.get(f"/v1/jobs?state={state}").json()["data"]
+        assert [found["id"] for found in data] == [job["id"]]
+        assert "resolved_spec" not in data[0]
+
+
+def test_an_unchanged_job_is_304_and_a_changed_one_is_not(client, worker):
+    url = client.submit()["urls"]["self"]
+    tag = client.get(url).headers["etag"]
+    same = client.get(url, headers={"If-None-Match": f'"x", {tag}'})
+    assert (same.status_code, same.content, same.headers["etag"]) == (304, b"", tag)
+    mine = worker.claim()
+    changed = client.get(url, headers={"If-None-Match": tag})
+    assert changed.status_code == 200
+    worker.beat(mine, {"phase": "training", "step": 3, "total_steps": 10}, {})
+    assert client.get(url, headers={"If-None-Match": changed.headers["etag"]}).status_code == 200
+
+
+def test_a_running_job_shows_the_newest_that_its_worker_told(client, worker):
+    url = client.submit()["urls"]["self"]
+    mine = worker.claim()
+    started = client.get(url).json()
+    assert (started["state"], started["phase"], started["attempt"], started["queue"]) == (
+        "running",
+        "starting",
+        1,
+        None,
+    )
+    progress = {"phase": "training", "step": 30, "total_steps": 120, "epoch": 5, "epochs": 20}
+    progress |= {"steps_per_second": 99.5, "seconds_remaining": None}
+    worker.beat(mine, progress, {"val.accuracy": {"last": 0.5, "best": 0.75, "best_step": 20}})
+    job = client.get(url).json()
+    assert job["phase"] == "training"
+    assert job["progress"] == {name: value for name, value in progress.items() if name != "phase"} | {"percent": 25.0}
+    assert job["metrics"] == {"val.accuracy": {"last": 0.5, "best": 0.75, "best_step": 20}}
+    assert job["durations"]["running_seconds"] >= 0
+    assert job["durations"]["total_seconds"] >= job["durations"]["queued_seconds"]
+
+
+def test_a_waiting_job_is_cancelled_at_once_and_a_running_one_is_asked(client, worker):
+    running, waiting = client.submit(), client.submit()
+    worker.claim()
+    job = client.post(waiting["urls"]["cancel"]).json()
+    assert (job["state"], job["terminal"], job["termination_reason"]) == ("cancelled", True, "cancelled")
+    for _ in range(2):  # asking again is harmless
+        response = client.post(running["urls"]["cancel"], content=b"{}")
+        assert (response.status_code, response.json()["state"]) == (200, "cancelling")
+    again = client.post(waiting["urls"]["cancel"])
+    assert (again.status_code, again.json()["code"], again.json()["state"]) == (409, "state_conflict", "cancelled")
+
+
+def test_an_option_of_cancel_that_does_not_exist_is_refused_and_nothing_is_cancelled(client):
+    job = client.submit()
+    response = client.post(job["urls"]["cancel"], json={"save": "best"})
+    assert response.status_code == 422
+    assert response.json()["errors"] == [{"pointer": "/save", "message": "unknown key 'save'"}]
+    assert client.get(job["urls"]["self"]).json()["state"] == "queued"
+
+
+def test_events_are_gapless_and_resume_after_the_last_one_known(client, worker):
+    job = client.submit()
+    mine = worker.claim()
+    for step in range(3):
+        worker.record(mine, {"train.loss": ([step], [1.0])})
+    worker.fail(mine, {"code": "non_finite_loss", "message": "at step 3"})
+    url = job["urls"]["events"]
+    events = client.get(url).json()["data"]
+    assert [event["seq"] for event in events] == [1, 2, 3, 4, 5, 6]
+    assert [event["type"] for event in events] == ["state", "state", "progress", "progress", "progress", "state"]
+    page = client.get(f"{url}?limit=2&after=1").json()
+    assert [event["seq"] for event in page["data"]] == [2, 3]
+    assert page["next_cursor"] == "3"
+    assert [e["seq"] for e in client.get(f"{url}?after={page['next_cursor']}").json()["data"]] == [4, 5, 6]
+
+
+def test_a_failed_job_says_why(client, worker):
+    job = client.submit()
+    error = {"code": "non_finite_loss", "message": "the divergence became infinite", "step": 3, "term": "divergence"}
+    mine = worker.claim()
+    kept = worker.checkpoint(mine, 2, is_best=True)
+    worker.fail(mine, error)
+    job = client.get(job["urls"]["self"]).json()
+    assert (job["state"], job["terminal"], job["error"], job["model_id"]) == ("failed", True, error, None)
+    assert job["best_checkpoint_id"] == kept
+    assert client.get(job["urls"]["model"]).status_code == 404
+
+
+def test_metrics_come_in_columns_over_one_axis_and_flag_what_is_not_finite(client, worker):
+    job = client.submit()
+    mine = worker.claim()
+    nan, inf = float("nan"), float("inf")
+    worker.record(mine, {"train.loss": ([1, 2, 3], [0.5, nan, 0.25]), "val.accuracy": ([2], [inf])})
+    url = job["urls"]["metrics"]
+    body = client.get(url).json()
+    assert body["names"] == ["train.loss", "val.accuracy"]
+    assert body["steps"] == [1, 2, 3]
+    assert body["series"] == {"train.loss": [0.5, None, 0.25], "val.accuracy": [None, None, None]}
+    assert body["non_finite"] == {"train.loss": [1], "val.accuracy": [1]}
+    assert client.get(f"{url}?from_step=3").json()["series"] == {"train.loss": [0.25], "val.accuracy": [None]}
+
+
+def test_checkpoints_page_by_step_and_stand_by_themselves(client, worker):
+    job = client.submit()
+    mine = worker.claim()
+    saved = [worker.checkpoint(mine, step, is_best=step == 20) for step in (10, 20, 30)]
+    url = job["urls"]["checkpoints"]
+    first = client.get(f"{url}?limit=2").json()
+    rest = client.get(f"{url}?limit=2&cursor={first['next_cursor']}").json()
+    assert [row["id"] for row in first["data"] + rest["data"]] == saved[::-1]
+    assert [row["is_best"] for row in first["data"]] == [False, True]
+    one = client.get(first["data"][1]["urls"]["self"]).json()
+    assert one == first["data"][1]
+    assert (one["job_id"], one["step"], one["size"]) == (job["id"], 20, len(b"weights"))
+
+
+@pytest.mark.parametrize("is_finished", [False, True])
+def test_the_way_to_the_model(client, worker, is_finished):
+    job = client.submit()
+    mine = worker.claim()
+    if not is_finished:
+        response = client.get(job["urls"]["model"])
+        assert (response.status_code, response.json()["state"]) == (409, "running")
+        return
+    model_id = worker.succeed(mine, {"model.safetensors": b"weights", "model.json": b"{}"})
+    response = client.get(job["urls"]["model"])
+    assert response.status_code == 307
+    assert response.headers["location"] == f"/v1/models/{model_id}/files/model.safetensors"
+    assert client.get(response.headers["location"]).content == b"weights"
+    model = client.get(f"/v1/models/{model_id}").json()
+    assert (model["job_id"], model["metrics"]) == (job["id"], {"val.accuracy": 0.9})
+    assert [file["name"] for file in model["files"]] == ["model.json", "model.safetensors"]
+    assert client.get(model["files"][0]["url"]).content == b"{}"
