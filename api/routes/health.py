@@ -29,11 +29,11 @@ class HealthReply(Reply):
 
 
 class ReadyReply(Reply):
-    """Every part answers and at least one worker lives."""
+    """Requests can be served; `degraded` when what is accepted has to wait for Redis or a worker."""
 
-    status: Literal["ready"] = "ready"
+    status: Literal["ready", "degraded"]
     checks: dict[str, str]
-    """`ok` for each."""
+    """`ok` or `failed`: database, schema, redis, workers."""
     workers: int
 
 
@@ -45,15 +45,19 @@ def healthz() -> HealthReply:
 
 @router.get("/readyz", operation_id="ready", responses=problems(503, always=(500,)))
 async def readyz(runtime: Service) -> ReadyReply:
-    """Whether a job submitted now would run: the database with its schema, Redis, and a worker that beats."""
+    """Whether requests can be served: the database with its schema.
+
+    Redis and workers are reported and do not count: a submit is accepted without them and runs when they are back,
+    so a balancer must not turn callers away.
+    """
     checks, workers = await _database_checks(runtime)
     checks["redis"] = await run_in_threadpool(_redis_answers, runtime)
     checks["workers"] = workers > 0
     words: dict[str, str] = {name: "ok" if is_good else "failed" for name, is_good in checks.items()}
-    failed = ", ".join(name for name, is_good in checks.items() if not is_good)
-    if failed:
+    if not checks["schema"]:
+        failed = ", ".join(name for name, is_good in checks.items() if not is_good)
         raise NotReadyError(f"not ready: {failed}", words, workers)
-    return ReadyReply(checks=words, workers=workers)
+    return ReadyReply(status="ready" if all(checks.values()) else "degraded", checks=words, workers=workers)
 
 
 async def _database_checks(runtime: Runtime) -> tuple[dict[str, bool], int]:
