@@ -61,7 +61,12 @@ class Keeper:
                 log.warning("database_unavailable", error=type(error).__name__)
                 self._hold_reaper()
                 self._stopped.wait(0.5)
+        self.close()
+
+    def close(self) -> None:
+        """Give up every connection; `run` does it at its end."""
         self._engine.dispose()
+        self._app.close()
 
     def _lead_or_wait(self, session: psycopg.Connection) -> None:
         while not self._stopped.is_set():
