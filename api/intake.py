@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from api.refusals import InvalidRequestError, UnsupportedMediaTypeError
 from api.runtime import Runtime
-from api.uploads import Upload
+from api.uploads import SPOOL_PREFIX, Upload
 from softreg_core.data.parse import SAMPLES, parse_file, parse_sample
 from softreg_core.errors import Problem
 from softreg_jobs.datasets import add_dataset, find_dataset
@@ -87,7 +87,7 @@ def find_or_make(runtime: Runtime, connection: Connection, tenant_id: str, datas
 
 def _make_sample(runtime: Runtime, dataset_id: str) -> None:
     spool = private_directory(runtime.settings.spool_dir)
-    with tempfile.TemporaryDirectory(prefix="sample-", dir=spool) as directory:
+    with tempfile.TemporaryDirectory(prefix=SPOOL_PREFIX, dir=spool) as directory:
         table = Path(directory, "table")
         report = parse_sample(dataset_id.removeprefix("sample:"), table)
         data = table.read_bytes()

@@ -23,11 +23,11 @@ from softreg_core.errors import Problem
 from softreg_jobs.settings import Settings
 from softreg_jobs.spool import private_directory
 
-__all__ = ["Upload", "forget_leftovers", "received"]
+__all__ = ["SPOOL_PREFIX", "Upload", "forget_leftovers", "received"]
 
 FIELDS = ("name", "format")
 _FIELD_BYTES = 1024
-_PREFIX = "upload-"
+SPOOL_PREFIX = "upload-"
 _LEFTOVER_SECONDS = 24 * 3600.0
 # What a form adds around its file.
 _FORM_BYTES = 64 * 1024
@@ -66,7 +66,7 @@ async def received(request: Request, settings: Settings) -> AsyncIterator[Upload
         InvalidRequestError: the form has parts that are not taken, or no file.
     """
     spool = private_directory(settings.spool_dir)
-    upload = Upload(Path(tempfile.mkdtemp(prefix=_PREFIX, dir=spool)))
+    upload = Upload(Path(tempfile.mkdtemp(prefix=SPOOL_PREFIX, dir=spool)))
     try:
         media_type, options = parse_options_header(request.headers.get("content-type"))
         limit = settings.max_upload_bytes
@@ -87,7 +87,7 @@ async def received(request: Request, settings: Settings) -> AsyncIterator[Upload
 
 def forget_leftovers(spool: Path) -> None:
     """Remove what processes that were killed have left: uploads so old that nobody can be at them any more."""
-    for directory in private_directory(spool).glob(f"{_PREFIX}*"):
+    for directory in private_directory(spool).glob(f"{SPOOL_PREFIX}*"):
         # Another process may remove it at the same time.
         with suppress(FileNotFoundError):
             if directory.stat().st_mtime < time.time() - _LEFTOVER_SECONDS:

@@ -53,7 +53,7 @@ def ensure_first_key(settings: Settings, path: Path) -> str | None:
             if keys.any_key(connection):
                 return None
             key = keys.mint(connection, name="first")
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(key + "\n")
             return key

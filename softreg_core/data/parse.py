@@ -94,7 +94,7 @@ def _run_child(request: ParseRequest) -> tuple[int, bytes]:
     limits = request.limits
     deadline = time.monotonic() + limits.wall_seconds
     with (
-        tempfile.TemporaryDirectory(prefix="softreg-read-") as scratch,
+        tempfile.TemporaryDirectory(prefix="read-", dir=request.output.parent) as scratch,
         subprocess.Popen(
             # -P: never import from the scratch directory; -s: nor from the user's site directory.
             [sys.executable, "-P", "-s", "-m", "softreg_core.data.read", request.to_json()],
