@@ -8,16 +8,14 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
-import signal
 import sys
 
 from softreg_core.data.request import ParseLimits
+from softreg_core.lifeline import die_with_parent
 
 __all__ = ["confine"]
 
-# linux/prctl.h
-_PR_SET_PDEATHSIG = 1
-_PR_SET_NO_NEW_PRIVS = 38
+_PR_SET_NO_NEW_PRIVS = 38  # linux/prctl.h
 _OPEN_FILES = 64
 
 
@@ -31,12 +29,9 @@ def confine(limits: ParseLimits, parent_pid: int) -> None:
     _lower(resource.RLIMIT_CPU, limits.cpu_seconds, limits.cpu_seconds + 1)
     _lower(resource.RLIMIT_AS, limits.memory_bytes)
     if sys.platform == "linux":
-        _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-        # Sent when the thread that started this process ends; that thread waits for it (softreg_core.data.parse).
-        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    # The parent may have died between the fork and the line above; then no signal will come.
-    if os.getppid() != parent_pid:
-        sys.exit("the parent process is gone")
+        _refuse_new_privileges()
+    # The thread that started this process waits for it (softreg_core.data.parse), so it ends only with its process.
+    die_with_parent(parent_pid)
 
 
 def _lower(kind: int, soft: int, hard: int | None = None) -> None:
@@ -47,8 +42,8 @@ def _lower(kind: int, soft: int, hard: int | None = None) -> None:
     resource.setrlimit(kind, (min(soft, ceiling), ceiling))
 
 
-def _prctl(option: int, value: int) -> None:
+def _refuse_new_privileges() -> None:
     library = ctypes.CDLL(None, use_errno=True)
-    if library.prctl(option, value, 0, 0, 0) != 0:
+    if library.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
