@@ -11,11 +11,11 @@ import sys
 import pytest
 
 CHILD = "import signal, sys; from softreg_core.lifeline import die_with_parent; die_with_parent(int(sys.argv[1])); "
-PARENT = f"""
+PARENT = rf"""
 import os, subprocess, sys
 child = [sys.executable, "-c", {CHILD!r} + "print('asked', flush=True); signal.pause()", str(os.getpid())]
 process = subprocess.Popen(child, stdout=subprocess.PIPE)
-process.stdout.readline()
+assert process.stdout.readline() == b"asked\n"
 print(process.pid, flush=True)
 os.read(0, 1)
 os._exit(0)
