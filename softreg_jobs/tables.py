@@ -227,6 +227,7 @@ job_events = Table(
     _json("data"),
     _at("at", filled=True),
     PrimaryKeyConstraint("job_id", "seq"),
+    Index("job_events_state_idx", "job_id", "seq", postgresql_where=text("type = 'state'")),
 )
 
 metrics = Table(

@@ -6,14 +6,16 @@ import math
 import time
 from typing import Any
 
+from softreg_core.spec.training import is_larger_better
 from softreg_jobs.states import JobState
 from softreg_jobs.store import Claim
 
 __all__ = ["Attempt", "finite"]
 
 Series = dict[str, tuple[list[int], list[float]]]
-_HIGHER_IS_BETTER = ("accuracy", "r2")
 _RATE_SECONDS = 2.0
+# Every value stands in the metrics; an event is for those who follow a job's history.
+_EVENT_SECONDS = 5.0
 
 
 def finite(values: dict[str, float]) -> dict[str, float | None]:
@@ -34,18 +36,13 @@ class Attempt:
         self.device: str | None = None
         self._phase = "starting"
         self._step = mine.resume.step if mine.resume else 0
-        self._epoch = 0
+        self._epoch = mine.resume.epoch if mine.resume else 0
         self._total: dict[str, int] = {}
         self._rate: float | None = None
         self._rate_mark: tuple[float, int] | None = None
         self._blocks: Series = {}
-        self._metrics: dict[str, dict[str, float | int | None]] = {}
-
-    def recall(self, history: Series) -> None:
-        """What earlier attempts measured up to the step that this one goes on from."""
-        for name, (steps, values) in history.items():
-            for step, value in zip(steps, values, strict=True):
-                self._count(name, step, value)
+        self._event_at = -_EVENT_SECONDS
+        self._metrics: dict[str, dict[str, float | int | None]] = dict(mine.metrics)
 
     def snapshot(self) -> tuple[int, dict[str, object]]:
         """The step, and progress and metrics as the API shows them."""
@@ -92,9 +89,12 @@ class Attempt:
             values.append(value)
             self._count(name, step, value)
 
-    def take_blocks(self) -> tuple[Series, dict[str, Any]]:
-        """Metrics not yet stored, and the newest values as an event's data; both empty when there is nothing new."""
+    def take_blocks(self) -> tuple[Series, dict[str, Any] | None]:
+        """Metrics not yet stored and, every few seconds, an event's data with the newest values."""
         blocks, self._blocks = self._blocks, {}
+        if not blocks or time.monotonic() - self._event_at < _EVENT_SECONDS:
+            return blocks, None
+        self._event_at = time.monotonic()
         newest = finite({name: values[-1] for name, (_, values) in blocks.items()})
         return blocks, {"step": self._step, "epoch": self._epoch, "metrics": newest}
 
@@ -116,19 +116,16 @@ class Attempt:
 
     def metrics(self) -> dict[str, Any]:
         """Last and best value of each metric."""
-        return dict(self._metrics)
+        return self._metrics
 
     def _count(self, name: str, step: int, value: float) -> None:
         entry = self._metrics.get(name) or {"last": None, "best": None, "best_step": None}
-        if not math.isfinite(value):
-            self._metrics[name] = {**entry, "last": None}
-            return
-        if name.endswith(".divergence"):  # neither more nor less of it is better by itself
-            self._metrics[name] = {**entry, "last": value}
-            return
+        is_finite = math.isfinite(value)
+        entry = {**entry, "last": value if is_finite else None}
         best = entry["best"]
-        sign = 1.0 if name.rpartition(".")[2] in _HIGHER_IS_BETTER else -1.0
-        if best is None or sign * value > sign * best:
-            self._metrics[name] = {"last": value, "best": value, "best_step": step}
-        else:
-            self._metrics[name] = {**entry, "last": value}
+        # Neither more nor less of a divergence is better by itself.
+        if is_finite and not name.endswith(".divergence"):
+            sign = 1.0 if is_larger_better(name) else -1.0
+            if best is None or sign * value > sign * best:
+                entry |= {"best": value, "best_step": step}
+        self._metrics = {**self._metrics, name: entry}

@@ -79,7 +79,7 @@ class Heart(threading.Thread):
                 with listening(self._settings, "softreg_job") as session:
                     self._announce()
                     while not self._stopped.is_set():
-                        self._beat()
+                        self.beat()
                         self._rest(session)
             except UNAVAILABLE as error:
                 log.warning("database_unavailable", error=type(error).__name__)
@@ -100,7 +100,11 @@ class Heart(threading.Thread):
         with self._engine.begin() as connection:
             workers.announce(connection, self._worker_id, self._kinds, is_draining=self.is_draining)
 
-    def _beat(self) -> None:
+    def beat(self) -> None:
+        """Renew the current attempt's lease, tell how far it is, and hear what its owner wishes.
+
+        The supervisor calls it too, to show watchers where training is between two beats.
+        """
         with self._lock:
             pulse = self._pulse
             if pulse is None:

@@ -48,18 +48,21 @@ class Runner:
         from softreg_core import engine, export  # noqa: F401
         from softreg_core.data import tabular  # noqa: F401
 
-        self._say("ready", torch=torch.__version__, cuda_devices=torch.cuda.device_count())
+        self._say("ready", cuda_devices=torch.cuda.device_count())
         while (message := self._inbox.get()) is not None:
-            self._wish = None
             self._run(RunRequest.from_message(message))
 
     def _listen(self) -> None:
-        """On a thread of its own, so that a wish is heard between two steps."""
+        """On a thread of its own, so that a wish is heard between two steps.
+
+        A wish ends with the job that it was for: it is forgotten here, where the order of the messages is seen.
+        """
         for line in self._requests:
             message = decode(line)
             if message["type"] == "control":
                 self._wish = message["action"]
             else:
+                self._wish = None
                 self._inbox.put(message)
         self._wish = "stop"
         self._inbox.put(None)
@@ -77,7 +80,7 @@ class Runner:
         except SoftregError as error:
             self._say("failed", error=_described(error))
         except (MemoryError, _cuda_out_of_memory()) as error:
-            self._say("failed", error=_described(ResourceError(f"out of memory: {str(error)[:500]}")), is_spoiled=True)
+            self._say("failed", error=_described(ResourceError(f"out of memory: {str(error)[:500]}")))
         # Not caught: anything else is a fault of ours. The process ends with a traceback on standard error, the
         # supervisor keeps the log's tail and gives the job another chance in a fresh process.
 
@@ -100,9 +103,7 @@ def _train(request: RunRequest, wish: Any) -> Iterator[tuple[str, dict[str, Any]
                     {
                         "step": event.start_step,
                         "total_steps": event.total_steps,
-                        "steps_per_epoch": event.steps_per_epoch,
                         "epochs": event.epochs,
-                        "parameters": event.parameters,
                         "device": event.device,
                     },
                 )
@@ -115,7 +116,7 @@ def _train(request: RunRequest, wish: Any) -> Iterator[tuple[str, dict[str, Any]
             case events.Stopped():
                 if event.reason == "stop" and not event.is_stored:
                     yield "checkpoint", _checkpoint(directory, event.state, {}, is_best=False)
-                yield "stopped", {"reason": event.reason, "step": event.state.step}
+                yield "stopped", {"reason": event.reason}
             case events.Finished():
                 yield "finished", _finished(directory, event)
 
@@ -145,7 +146,6 @@ def _finished(directory: Path, event: Any) -> dict[str, Any]:
         "reason": event.reason,
         "step": event.step,
         "epoch": event.epoch,
-        "best_step": event.best_step,
         "metrics": event.metrics,
         "files": {path.name: _as_dict(file_ref(path)) for path in sorted(target.iterdir())},
     }

@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy import Connection
 
 from softreg_core.errors import IntegrityError
-from softreg_jobs import blobs, queries, store
+from softreg_jobs import blobs, store
 from softreg_jobs.database import UNAVAILABLE, engine_of
 from softreg_jobs.errors import FencedError
 from softreg_jobs.ids import new_id
@@ -114,9 +114,6 @@ class Supervisor:
     # --- one attempt ---------------------------------------------------------------------------------------------
 
     def _drive(self, attempt: Attempt, directory: Path) -> None:
-        if attempt.mine.resume is not None:
-            history = self._persist(attempt, lambda c: queries.metric_series(c, attempt.mine.job_id))
-            attempt.recall(history)
         self._runner.run(self._request(attempt, directory))
         flushed_at = time.monotonic()
         asked_at: float | None = None
@@ -136,7 +133,6 @@ class Supervisor:
             if time.monotonic() - flushed_at > self._settings.metrics_flush_seconds:
                 flushed_at = time.monotonic()
                 self._flush(attempt)
-                self._tell(attempt)
 
     def _wish(self, attempt: Attempt) -> Action | None:
         if attempt.state is JobState.CANCELLING:
@@ -208,22 +204,17 @@ class Supervisor:
         return blob
 
     def _flush(self, attempt: Attempt) -> None:
-        series, newest = attempt.take_blocks()
+        """Store new metrics and show watchers where training is."""
+        series, event = attempt.take_blocks()
         if series:
-            self._persist(attempt, lambda c: store.record_metrics(c, attempt.mine, series, newest))
-
-    def _tell(self, attempt: Attempt) -> None:
-        """Show watchers where training is, between two beats of the heart."""
-        step, progress = attempt.snapshot()
-        lease = self._settings.lease_seconds
-        self._persist(attempt, lambda c: store.beat(c, attempt.mine, lease_seconds=lease, step=step, progress=progress))
+            self._persist(attempt, lambda c: store.record_metrics(c, attempt.mine, series, event))
+        self._again(attempt, self._heart.beat)
 
     # --- its end -------------------------------------------------------------------------------------------------
 
     def _succeed(self, attempt: Attempt, message: dict[str, Any]) -> None:
         attempt.advanced(message["step"], message["epoch"])
         attempt.enter("saving")
-        self._flush(attempt)
         files = [
             store.ModelFile(
                 name,
@@ -233,14 +224,8 @@ class Supervisor:
             for name, file in message["files"].items()
         ]
         attempt.enter("finished")
-        result = store.Result(
-            model_id=new_id("mdl"),
-            files=files,
-            model_metrics=finite(message["metrics"]),
-            metrics=attempt.metrics(),
-            progress=attempt.progress(),
-            reason=message["reason"],
-        )
+        self._flush(attempt)
+        result = store.Result(new_id("mdl"), files, finite(message["metrics"]), message["reason"])
         facts = self._facts(attempt, None)
         self._end(attempt, lambda c: store.succeed(c, attempt.mine, result, facts))
 
@@ -249,8 +234,7 @@ class Supervisor:
             raise IntegrityError(error["message"])
         self._flush(attempt)
         facts = self._facts(attempt, None)
-        ending = {"metrics": attempt.metrics(), "progress": attempt.progress()}
-        self._end(attempt, lambda c: store.fail(c, attempt.mine, error, facts, **ending))
+        self._end(attempt, lambda c: store.fail(c, attempt.mine, error, facts))
         if error["code"] == "resource_exhausted":
             self._runner.end()
 
@@ -274,8 +258,7 @@ class Supervisor:
 
     def _cancelled(self, attempt: Attempt, ended: Exit | None) -> None:
         facts = self._facts(attempt, ended)
-        ending = {"metrics": attempt.metrics(), "progress": attempt.progress()}
-        self._persist(attempt, lambda c: store.cancelled(c, attempt.mine, facts, **ending))
+        self._persist(attempt, lambda c: store.cancelled(c, attempt.mine, facts))
 
     def _end(self, attempt: Attempt, write: Callable[[Connection], None]) -> None:
         """Write an ending; a wish to cancel that came first wins over it."""

@@ -60,12 +60,12 @@ class WarmRunner:
         self._process: subprocess.Popen[bytes] | None = None
         self._buffer = b""
         self._log: deque[str] = deque(maxlen=_LOG_LINES)
+        self._log_reader: threading.Thread | None = None
         self._jobs = 0
-        self.is_ready = False
 
     @property
     def log_tail(self) -> str:
-        """The last lines that it wrote to standard error."""
+        """The last lines that it wrote to standard error since the job began."""
         return "\n".join(self._log)
 
     def start(self) -> None:
@@ -83,14 +83,19 @@ class WarmRunner:
             cwd=self._directory,
             start_new_session=True,
         )
-        self._buffer, self._jobs, self.is_ready = b"", 0, False
+        self._buffer, self._jobs = b"", 0
         self._log = deque(maxlen=_LOG_LINES)
-        threading.Thread(target=_drain, args=(_pipe(self._process.stderr), self._log), daemon=True).start()
+        stderr = _pipe(self._process.stderr)
+        self._log_reader = threading.Thread(target=_drain, args=(stderr, self._log), daemon=True)
+        self._log_reader.start()
 
     def run(self, request: RunRequest) -> None:
         """Hand it a job."""
         self.start()
         self._jobs += 1
+        self._log.clear()
+        with contextlib.suppress(OSError):  # forget the peak of the jobs before, where the system lets us
+            Path(f"/proc/{self._running().pid}/clear_refs").write_text("5", encoding="ascii")
         self._send(request.as_message())
 
     def control(self, action: Action) -> None:
@@ -125,24 +130,25 @@ class WarmRunner:
                 self._buffer += data
         line, _, self._buffer = self._buffer.partition(b"\n")
         try:
-            message = decode(line)
+            return decode(line)
         except ValueError as error:
             raise RunnerDiedError("the runner wrote what is no message") from error
-        self.is_ready = self.is_ready or message["type"] == "ready"
-        return message
 
     def max_rss_bytes(self) -> int | None:
-        """The most memory that the process held at once, where the system tells."""
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            status = Path(f"/proc/{self._running().pid}/status").read_text(encoding="ascii")
-            line = next((line for line in status.splitlines() if line.startswith("VmHWM:")), "")
-            return int(line.split()[1]) * 1024
-        return None
+        """The most memory that the process held at once during its last job, where the system tells."""
+        return self._memory("VmHWM:")
 
     def is_worn(self) -> bool:
-        """Whether it has done enough jobs, or holds too much memory, to be replaced."""
-        memory = self.max_rss_bytes() or 0
+        """Whether it has done enough jobs, or still holds too much memory, to be replaced."""
+        memory = self._memory("VmRSS:") or 0
         return self._jobs >= self._settings.runner_jobs or memory > self._settings.runner_memory_bytes
+
+    def _memory(self, field: str) -> int | None:
+        with contextlib.suppress(OSError, ValueError, IndexError, RunnerDiedError):
+            status = Path(f"/proc/{self._running().pid}/status").read_text(encoding="ascii")
+            line = next((line for line in status.splitlines() if line.startswith(field)), "")
+            return int(line.split()[1]) * 1024
+        return None
 
     def end(self, *, grace_seconds: float = 0.0) -> Exit | None:
         """End the process and everything it started; how it ended, or None when none ran."""
@@ -156,6 +162,8 @@ class WarmRunner:
             process.wait(grace_seconds)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)  # its own session: the group is the runner and its children
+        if self._log_reader is not None:
+            self._log_reader.join(1.0)  # what it said last is why it died
         return Exit(process.wait())
 
     def _running(self) -> subprocess.Popen[bytes]:

@@ -256,6 +256,9 @@ CREATE TABLE model_files (
     CONSTRAINT model_files_blob_id_fkey FOREIGN KEY (blob_id) REFERENCES blobs (id)
 );
 
+-- A job's history of states, which every reply shows, among many events of its progress.
+CREATE INDEX job_events_state_idx ON job_events (job_id, seq) WHERE type = 'state';
+
 -- The legal moves, the same table as MOVES in softreg_jobs/states.py (a test holds the two together).
 CREATE TABLE job_moves (
     source TEXT NOT NULL,

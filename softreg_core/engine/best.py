@@ -6,10 +6,9 @@ import math
 from collections.abc import Callable
 
 from softreg_core.engine.state import Best, TrainingState
+from softreg_core.spec.training import is_larger_better
 
 __all__ = ["BestEpoch"]
-
-_LARGER_IS_BETTER = {"val.accuracy", "val.r2"}
 
 
 class BestEpoch:
@@ -48,4 +47,4 @@ class BestEpoch:
     def _is_better(self, value: float) -> bool:
         if self.best is None:
             return True
-        return value > self.best.value if self._monitor in _LARGER_IS_BETTER else value < self.best.value
+        return value > self.best.value if is_larger_better(self._monitor) else value < self.best.value

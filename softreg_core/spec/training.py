@@ -8,7 +8,7 @@ from pydantic import Field
 
 from softreg_core.spec.base import Flag, Int, SpecModel
 
-__all__ = ["CheckpointsSpec", "ResourcesSpec", "Seed", "TrainingSpec"]
+__all__ = ["CheckpointsSpec", "ResourcesSpec", "Seed", "TrainingSpec", "is_larger_better"]
 
 Seed = Annotated[Int, Field(ge=0, le=2**63 - 1)]
 
@@ -31,6 +31,11 @@ class CheckpointsSpec(SpecModel):
     """Deliver the epoch with the best `monitor` instead of the last one."""
     monitor: Literal["auto", "val.loss", "val.base", "val.accuracy", "val.r2", "val.mae"] = "auto"
     """`auto`: val.accuracy for classification, val.r2 for regression."""
+
+
+def is_larger_better(metric: str) -> bool:
+    """Whether of two values of a metric (`val.accuracy`, `train.loss`, ...) the larger is the better one."""
+    return metric.rpartition(".")[2] in {"accuracy", "r2"}
 
 
 class ResourcesSpec(SpecModel):

@@ -1,4 +1,4 @@
-"""A worker's side of a job: claim it, keep the lease, record what happens, end the attempt.
+"""A worker's side of a job: claim it, keep the lease, record what happens; `ending` ends the attempt.
 
 Every write is guarded by the claim's fence. A worker that lost its lease gets FencedError and must write nothing.
 """
@@ -36,6 +36,7 @@ class StoredCheckpoint:
 
     id: str
     step: int
+    epoch: int
     blob: Blob
 
 
@@ -52,6 +53,8 @@ class Claim:
     dataset: Blob
     resume: StoredCheckpoint | None
     best: StoredCheckpoint | None
+    metrics: dict[str, Any]
+    """Last and best of each metric when the attempt before ended; empty when training starts anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,7 @@ def claim(connection: Connection, worker_id: str, kinds: Sequence[str], *, lease
         dataset=Blob(*data),
         resume=resume,
         best=_stored_checkpoint(connection, row.best_checkpoint_id),
+        metrics=row.metrics if resume else {},
     )
 
 
@@ -137,11 +141,11 @@ def _stored_checkpoint(connection: Connection, checkpoint_id: str | None) -> Sto
     if checkpoint_id is None:
         return None
     row = connection.execute(
-        select(checkpoints.c.id, checkpoints.c.step, blobs.c.id.label("blob_id"), blobs.c.sha256, blobs.c.size)
+        select(checkpoints, blobs.c.sha256, blobs.c.size)
         .join(blobs, blobs.c.id == checkpoints.c.blob_id)
         .where(checkpoints.c.id == checkpoint_id)
     ).one()
-    return StoredCheckpoint(row.id, row.step, Blob(row.blob_id, row.sha256, row.size))
+    return StoredCheckpoint(row.id, row.step, row.epoch, Blob(row.blob_id, row.sha256, row.size))
 
 
 def beat(connection: Connection, mine: Claim, *, lease_seconds: float, step: int, progress: dict[str, Any]) -> JobState:
@@ -165,15 +169,16 @@ def record_metrics(
     connection: Connection,
     mine: Claim,
     series: dict[str, tuple[list[int], list[float]]],
-    summary: dict[str, Any],
+    event: dict[str, Any] | None = None,
 ) -> None:
-    """Append a block to each series, and one `progress` event with the newest values.
+    """Append a block to each series; with `event`, also a `progress` event that carries it.
 
     Raises:
         FencedError: the job is no longer mine.
     """
-    if not add_event(connection, mine.job_id, mine.fence, "progress", summary):
-        raise FencedError(f"job {mine.job_id}: fence {mine.fence} is past")
+    _lock_mine(connection, mine)
+    if event is not None:
+        add_event(connection, mine.job_id, mine.fence, "progress", event)
     connection.execute(
         insert(metrics),
         [
@@ -191,13 +196,7 @@ def publish_checkpoint(connection: Connection, mine: Claim, new: NewCheckpoint, 
     Raises:
         FencedError: the job is no longer mine.
     """
-    owner = connection.execute(
-        select(jobs.c.id)
-        .where(jobs.c.id == mine.job_id, jobs.c.fence == mine.fence, jobs.c.state.in_(ACTIVE))
-        .with_for_update()
-    ).first()
-    if owner is None:
-        raise FencedError(f"job {mine.job_id}: fence {mine.fence} is past")
+    _lock_mine(connection, mine)
     publish(connection, new.blob)
     checkpoint_id = new_id("ckpt")
     same_step = (checkpoints.c.job_id == mine.job_id, checkpoints.c.step == new.step)
@@ -230,6 +229,17 @@ def publish_checkpoint(connection: Connection, mine: Claim, new: NewCheckpoint, 
         {"checkpoint_id": checkpoint_id, "step": new.step, "epoch": new.epoch, "is_best": new.is_best},
     )
     return checkpoint_id
+
+
+def _lock_mine(connection: Connection, mine: Claim) -> None:
+    """Hold the job's row, so that nobody takes the job before this transaction ends.
+
+    Raises:
+        FencedError: somebody has taken it.
+    """
+    statement = select(jobs.c.id).where(jobs.c.id == mine.job_id, jobs.c.fence == mine.fence, jobs.c.state.in_(ACTIVE))
+    if connection.execute(statement.with_for_update()).first() is None:
+        raise FencedError(f"job {mine.job_id}: fence {mine.fence} is past")
 
 
 def _newest(job_id: str) -> Any:

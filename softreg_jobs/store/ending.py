@@ -65,9 +65,7 @@ class Result:
 
     model_id: str
     files: Sequence[ModelFile]
-    model_metrics: dict[str, float | None]
-    metrics: dict[str, Any]
-    progress: dict[str, Any]
+    metrics: dict[str, float | None]
     reason: str
 
 
@@ -89,17 +87,13 @@ def succeed(connection: Connection, mine: Claim, result: Result, facts: AttemptF
         data={"model_id": result.model_id},
         model_id=result.model_id,
         termination_reason=result.reason,
-        metrics=result.metrics,
-        progress=result.progress,
     )
     if row is None:
         if _is_settled(connection, mine, JobState.SUCCEEDED, model_id=result.model_id):
             return
         raise FencedError(f"job {mine.job_id}: fence {mine.fence} may not succeed")
     connection.execute(
-        insert(models).values(
-            id=result.model_id, tenant_id=mine.tenant_id, job_id=mine.job_id, metrics=result.model_metrics
-        )
+        insert(models).values(id=result.model_id, tenant_id=mine.tenant_id, job_id=mine.job_id, metrics=result.metrics)
     )
     for file in result.files:
         publish(connection, file.blob)
@@ -111,15 +105,7 @@ def succeed(connection: Connection, mine: Claim, result: Result, facts: AttemptF
     _close_attempt(connection, mine.job_id, mine.fence, "succeeded", facts)
 
 
-def fail(
-    connection: Connection,
-    mine: Claim,
-    error: dict[str, Any],
-    facts: AttemptFacts,
-    *,
-    metrics: dict[str, Any],
-    progress: dict[str, Any],
-) -> None:
+def fail(connection: Connection, mine: Claim, error: dict[str, Any], facts: AttemptFacts) -> None:
     """The job cannot succeed; `error` says why. Checkpoints stay.
 
     Raises:
@@ -134,17 +120,13 @@ def fail(
         fence=mine.fence,
         error=error,
         termination_reason="error",
-        metrics=metrics,
-        progress=progress,
     )
     if row is None and not _is_settled(connection, mine, JobState.FAILED):
         raise FencedError(f"job {mine.job_id}: fence {mine.fence} may not fail")
     _close_attempt(connection, mine.job_id, mine.fence, "failed", facts)
 
 
-def cancelled(
-    connection: Connection, mine: Claim, facts: AttemptFacts, *, metrics: dict[str, Any], progress: dict[str, Any]
-) -> None:
+def cancelled(connection: Connection, mine: Claim, facts: AttemptFacts) -> None:
     """The runner stopped because the owner asked.
 
     Raises:
@@ -158,8 +140,6 @@ def cancelled(
         reason="cancelled",
         fence=mine.fence,
         termination_reason="cancelled",
-        metrics=metrics,
-        progress=progress,
     )
     if row is None and not _is_settled(connection, mine, JobState.CANCELLED):
         raise FencedError(f"job {mine.job_id}: fence {mine.fence} may not be cancelled")
@@ -214,14 +194,12 @@ def expired_leases(connection: Connection) -> list[str]:
 def reap(connection: Connection, job_id: str) -> JobState | None:
     """Take a job from a silent worker. None when the worker spoke up in time.
 
-    Deleting the lease row under the job's lock is the point of decision: a beat that comes later finds no lease, one
-    that came earlier moved `lease_until` and the DELETE matches nothing.
+    The lock on an expired lease row, taken under the job's lock, is the point of decision: a beat that comes later
+    waits and finds no lease, one that came earlier moved `lease_until` and nothing matches.
     """
     row = connection.execute(select(jobs).where(jobs.c.id == job_id).with_for_update()).first()
-    if row is None:
-        return None
-    expired = delete(leases).where(leases.c.job_id == job_id, leases.c.lease_until < now())
-    if connection.execute(expired).rowcount == 0 or row.state not in ACTIVE:
+    expired = select(leases.c.job_id).where(leases.c.job_id == job_id, leases.c.lease_until < now()).with_for_update()
+    if row is None or connection.execute(expired).first() is None:
         return None
     state = after_fault(connection, row, Actor.KEEPER, "lease_expired")
     _close_attempt(connection, job_id, row.fence, "lease_expired", AttemptFacts())

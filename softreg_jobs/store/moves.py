@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, update
+from sqlalchemy import Connection, Row, func, insert, select, update
 
 from softreg_jobs.states import ACTIVE, TERMINAL, Actor, JobState, sources_of
-from softreg_jobs.tables import job_events, jobs, now
+from softreg_jobs.tables import job_events, jobs, leases, now
 
 __all__ = ["add_event", "first_event", "move"]
 
@@ -34,6 +34,8 @@ def move(
         guards.append(jobs.c.fence == fence)
     if target in TERMINAL:
         values["finished_at"] = now()
+    if target not in ACTIVE:
+        values |= _last_told(job_id)
     row = connection.execute(
         update(jobs)
         .where(*guards)
@@ -47,13 +49,17 @@ def move(
         .returning(*jobs.c)
     ).first()
     if row is not None:
-        _insert_event(connection, row, "state", "info", {"state": target, "reason": reason, **(data or {})})
+        _insert_event(connection, row, "state", {"state": target, "reason": reason, **(data or {})})
     return row
 
 
-def add_event(
-    connection: Connection, job_id: str, fence: int, kind: str, data: dict[str, Any], *, level: str = "info"
-) -> bool:
+def _last_told(job_id: str) -> dict[str, Any]:
+    """What the worker told last of its attempt: kept with the job when the lease goes."""
+    told = select(leases.c.progress).where(leases.c.job_id == job_id).scalar_subquery()
+    return {name: func.coalesce(told[name], jobs.c[name]) for name in ("progress", "metrics")}
+
+
+def add_event(connection: Connection, job_id: str, fence: int, kind: str, data: dict[str, Any]) -> bool:
     """Record an event of a running attempt; False when the attempt no longer owns the job."""
     row = connection.execute(
         update(jobs)
@@ -62,16 +68,16 @@ def add_event(
         .returning(jobs.c.id, jobs.c.event_seq, jobs.c.fence)
     ).first()
     if row is not None:
-        _insert_event(connection, row, kind, level, data)
+        _insert_event(connection, row, kind, data)
     return row is not None
 
 
 def first_event(connection: Connection, row: Row[Any], data: dict[str, Any]) -> None:
     """The event of a job's birth; `row` is the new job, with `event_seq` 1."""
-    _insert_event(connection, row, "state", "info", data)
+    _insert_event(connection, row, "state", data)
 
 
-def _insert_event(connection: Connection, row: Row[Any], kind: str, level: str, data: dict[str, Any]) -> None:
+def _insert_event(connection: Connection, row: Row[Any], kind: str, data: dict[str, Any]) -> None:
     connection.execute(
-        insert(job_events).values(job_id=row.id, seq=row.event_seq, fence=row.fence, type=kind, level=level, data=data)
+        insert(job_events).values(job_id=row.id, seq=row.event_seq, fence=row.fence, type=kind, level="info", data=data)
     )

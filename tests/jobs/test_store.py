@@ -49,7 +49,7 @@ def save(
 
 def succeed(engine: Engine, tmp_path: Path, mine: store.Claim, model_id: str = "mdl_1") -> None:
     file = store.ModelFile("model.json", uploaded(engine, tmp_path), "application/json")
-    result = store.Result(model_id, [file], {}, {}, {}, "completed")
+    result = store.Result(model_id, [file], {}, "completed")
     with engine.begin() as connection:
         store.succeed(connection, mine, result, FACTS)
 
@@ -271,8 +271,8 @@ def test_a_fenced_worker_can_write_nothing(engine: Engine, submit, claim, tmp_pa
     writes: list[Callable[..., object]] = [
         lambda c: store.beat(c, stale, lease_seconds=30, step=1, progress={}),
         lambda c: store.record_metrics(c, stale, {"train.loss": ([1], [1.0])}, {}),
-        lambda c: store.fail(c, stale, {"code": "x"}, FACTS, metrics={}, progress={}),
-        lambda c: store.cancelled(c, stale, FACTS, metrics={}, progress={}),
+        lambda c: store.fail(c, stale, {"code": "x"}, FACTS),
+        lambda c: store.cancelled(c, stale, FACTS),
         lambda c: store.release(c, stale, FACTS),
         lambda c: store.worker_fault(c, stale, "runner_died", FACTS),
     ]
@@ -384,7 +384,7 @@ def test_a_cancel_that_came_first_stops_a_success(engine: Engine, submit, claim,
         succeed(engine, tmp_path, mine)
     with engine.begin() as connection:
         assert store.state_under_fence(connection, mine) is JobState.CANCELLING
-        store.cancelled(connection, mine, FACTS, metrics={}, progress={})
+        store.cancelled(connection, mine, FACTS)
     assert state_of(engine, job_id) is JobState.CANCELLED
 
 
