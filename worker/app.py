@@ -5,37 +5,26 @@ The Celery task is only a doorbell. Signals: the parent tells its child to drain
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
-import signal
-import sys
-from pathlib import Path
 from typing import Any
 
 from celery import signals
 
+from softreg_core.lifeline import die_with_parent
 from softreg_jobs.logs import configure_logs
 from softreg_jobs.queue import DOORBELL, celery_app
 from softreg_jobs.settings import load_settings
 from softreg_jobs.workers import takes
+from worker.devices import choose_device
 from worker.supervisor import Supervisor
 
-__all__ = ["app", "choose_device", "main"]
-
-_PR_SET_PDEATHSIG = 1
-
-
-def choose_device(wanted: str) -> str:
-    """`auto` becomes `cuda` where an NVIDIA device file exists: this process has no torch to ask."""
-    if wanted == "auto":
-        return "cuda" if Path("/dev/nvidiactl").exists() else "cpu"
-    return wanted
-
+__all__ = ["app", "main"]
 
 _settings = load_settings()
-_device = choose_device(_settings.devices)
-# Made before the fork, so that parent and child share it.
+_device = choose_device(_settings.device)
+# Known and made before the fork, so that parent and child share them.
+_parent = os.getpid()
 _draining = multiprocessing.get_context("fork").Event()
 _supervisor: Supervisor | None = None
 
@@ -56,10 +45,7 @@ def _drain(**_: Any) -> None:
 @signals.worker_process_init.connect
 def _begin(**_: Any) -> None:
     global _supervisor  # noqa: PLW0603  # the slot of this process; Celery's signals leave no other place
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() == 1:
-            os._exit(1)
+    die_with_parent(_parent)
     _supervisor = Supervisor(_settings, _device, _draining.is_set)
     _supervisor.start()
 

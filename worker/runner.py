@@ -8,7 +8,6 @@ goes to standard error. It dies with its parent.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import queue
 import resource
@@ -20,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from softreg_core.lifeline import die_with_parent
 from worker.protocol import Action, FileRef, RunRequest, decode, encode, file_ref, sha256_of_file
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_PR_SET_PDEATHSIG = 1
 _MOST_OPEN_FILES = 1024
 
 
@@ -182,10 +181,7 @@ def _cuda_out_of_memory() -> type[BaseException]:
 
 def _confine(parent: int) -> None:
     """Die with the parent, leave no core file, open few files."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the line above
-        os._exit(1)
+    die_with_parent(parent)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, _MOST_OPEN_FILES), hard))

@@ -19,6 +19,7 @@ from worker.protocol import Action, RunRequest, decode, encode
 
 __all__ = ["Exit", "RunnerDiedError", "WarmRunner"]
 
+RUNNER = ("-m", "worker.runner")
 _LOG_LINES = 100
 _LONGEST_LINE = 2**24
 # What torch and its libraries need to start; no variable of the service (SOFTREG_..., credentials) passes.
@@ -75,7 +76,7 @@ class WarmRunner:
         environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         environment |= {"PYTHONUNBUFFERED": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "worker.runner", str(os.getpid())],
+            [sys.executable, *RUNNER, str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

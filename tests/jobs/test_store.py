@@ -88,9 +88,9 @@ def test_of_parallel_submits_at_the_limit_exactly_one_passes(engine: Engine, sub
 def test_an_idempotency_key_gives_the_same_reply_again(engine: Engine) -> None:
     calls = []
 
-    def make() -> store.Reply:
+    def make() -> store.StoredReply:
         calls.append(1)
-        return store.Reply(201, {"id": "job_1"})
+        return store.StoredReply(201, {"id": "job_1"})
 
     request = {"tenant_id": DEFAULT_TENANT, "route": "jobs", "key": "k"}
     with engine.begin() as connection:
@@ -105,9 +105,9 @@ def test_an_idempotency_key_gives_the_same_reply_again(engine: Engine) -> None:
 def test_a_key_in_flight_is_refused_without_waiting(engine: Engine) -> None:
     request = {"tenant_id": DEFAULT_TENANT, "route": "jobs", "key": "k", "body": b"{}"}
     with engine.begin() as first, engine.begin() as second:
-        store.once(first, **request, make=lambda: store.Reply(201, {}))
+        store.once(first, **request, make=lambda: store.StoredReply(201, {}))
         with pytest.raises(IdempotencyInFlightError):
-            store.once(second, **request, make=lambda: store.Reply(201, {}))
+            store.once(second, **request, make=lambda: store.StoredReply(201, {}))
 
 
 # --- claim -----------------------------------------------------------------------------------------------------------

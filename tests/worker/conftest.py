@@ -109,7 +109,12 @@ class Site:
 def site(new_database: NewDatabase) -> Iterator[Site]:
     """A migrated ledger with the digits, and nothing running yet."""
     settings = new_database(
-        lease_seconds=3.0, beat_seconds=0.5, ring_again_seconds=0.5, metrics_flush_seconds=0.1, log_level="info"
+        lease_seconds=3.0,
+        beat_seconds=0.5,
+        ring_again_seconds=0.5,
+        cancel_grace_seconds=20.0,
+        metrics_flush_seconds=0.1,
+        log_level="info",
     )
     site = Site(settings)
     path = settings.spool_dir / "digits"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 import redis
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from softreg_core import load
 from softreg_jobs import blobs, queries, store
@@ -126,17 +126,35 @@ def test_a_non_finite_loss_fails_with_the_step_and_keeps_the_last_good_checkpoin
 def test_a_stopping_worker_saves_and_gives_the_job_back(site) -> None:
     site.keeper()
     worker = site.worker()
-    job_id = site.submit(ENDLESS)
-    site.wait(job_id, has_checkpoint)
+    # No checkpoint comes by itself: what the job goes on from was saved by the stop.
+    job_id = site.submit({"training": {"epochs": 1_000_000}, "checkpoints": {"every_epochs": 1_000_000}})
+    site.wait(job_id, lambda job: (job.progress or {}).get("epoch", 0) > 2)
     worker.terminate()
     assert worker.wait(20) == 0
     job = site.job(job_id)
     assert (job.state, job.attempt) == (JobState.QUEUED, 0), site.logs()
     assert outcomes(site) == [("drained", None)]
     with site.engine.connect() as connection:
-        newest = connection.execute(select(checkpoints.c.step).order_by(checkpoints.c.step.desc())).scalars().first()
+        saved = connection.execute(select(func.max(checkpoints.c.step))).scalar_one()
+    assert job.progress is not None
+    assert saved >= job.progress["step"] > 0
     site.worker()
-    site.wait(job_id, lambda job: (job.progress or {}).get("step", 0) > newest)
+    site.wait(job_id, lambda job: job.state is JobState.RUNNING)
+    with site.engine.connect() as connection:
+        assert connection.execute(select(func.max(attempts.c.from_step))).scalar_one() == saved
+
+
+def test_a_wish_to_cancel_reaches_a_runner_that_still_imports_torch(site) -> None:
+    site.keeper()
+    worker = site.worker()
+    job_id = site.submit(ENDLESS)
+    site.wait(job_id, lambda job: job.state is JobState.RUNNING)
+    runner = site.runner_of(worker)
+    with site.engine.begin() as connection:
+        store.request_cancel(connection, DEFAULT_TENANT, job_id)
+    assert site.wait_for_end(job_id, 30).state is JobState.CANCELLED
+    # It heard the wish at its first step: it was not killed for being deaf.
+    assert site.runner_of(worker).pid == runner.pid
 
 
 def test_a_flushed_redis_loses_no_job(site) -> None:
