@@ -96,14 +96,14 @@ class Hand:
 
     def succeed(self, mine: store.Claim, files: dict[str, bytes]) -> str:
         stored = [store.ModelFile(name, self.blob(data), "application/octet-stream") for name, data in files.items()]
-        result = store.Result(new_id("mdl"), stored, {"val.accuracy": 0.9}, {}, {}, "completed")
+        result = store.Result(new_id("mdl"), stored, {"val.accuracy": 0.9}, "completed")
         with self.engine.begin() as connection:
             store.succeed(connection, mine, result, store.AttemptFacts())
         return result.model_id
 
     def fail(self, mine: store.Claim, error: dict[str, Any]) -> None:
         with self.engine.begin() as connection:
-            store.fail(connection, mine, error, store.AttemptFacts(), metrics={}, progress={})
+            store.fail(connection, mine, error, store.AttemptFacts())
 
 
 DIGITS = DatasetReport(
