@@ -11,7 +11,7 @@ UserError
 ├── UnsupportedMediaTypeError  the body's type, coding or file format is not taken
 └── RangeNotSatisfiableError   the range lies outside the file
 ServiceError
-└── NotReadyError              a part of the service does not answer
+└── NotReadyError              no request can be served: no database, or one without the tables
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class RangeNotSatisfiableError(UserError):
 
 
 class NotReadyError(ServiceError):
-    """A job submitted now would not run; `checks` says what is missing."""
+    """The database does not answer or lacks the tables; `checks` tells which, and how the other parts do."""
 
     code = "not_ready"
     retryable = True
@@ -125,5 +125,5 @@ class NotReadyError(ServiceError):
         self.workers = workers
 
     def details(self) -> dict[str, Any]:
-        """Every check by name, and the number of living workers."""
+        """Every check by name (database, schema, redis, workers), and the number of living workers."""
         return {"checks": self.checks, "workers": self.workers}

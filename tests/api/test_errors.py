@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -11,9 +13,13 @@ import structlog
 from sqlalchemy import exc, text
 
 import api.refusals
+import softreg_core.errors
+import softreg_jobs.errors
 from api.errors import STATUS
-from softreg_core.errors import Problem, SoftregError
+from api.refusals import InvalidRequestError, NotReadyError, RangeNotSatisfiableError, UnauthenticatedError
+from softreg_core.errors import DataError, NonFiniteLossError, Problem, SoftregError, SpecError
 from softreg_jobs import queries
+from softreg_jobs.errors import NotFoundError, StateConflictError
 from softreg_jobs.settings import Settings
 
 OWN = ("softreg_core", "softreg_jobs", "api")
@@ -25,25 +31,46 @@ def classes(root: type[SoftregError] = SoftregError) -> Iterator[type[SoftregErr
         yield from classes(kind)
 
 
-def test_every_error_class_has_a_status_of_its_own():
-    assert {kind for kind in classes() if kind.__module__.startswith(OWN)} == set(STATUS)
+OWN_CLASSES = [kind for kind in classes() if kind.__module__.startswith(OWN)]
+# Of those whose constructors take more than a message.
+ARGUMENTS = {
+    SpecError: ("two problems", (Problem("/a", "b"), Problem("/c", "d"))),
+    DataError: ("bad cell", "missing", 3, "age"),
+    NonFiniteLossError: ("gone", 7, "base", 1),
+    NotFoundError: ("job", "job_1"),
+    StateConflictError: ("too late", "failed"),
+    InvalidRequestError: ("wrong", [Problem("/a", "b")]),
+    UnauthenticatedError: ("no", True),
+    RangeNotSatisfiableError: ("no", 3),
+    NotReadyError: ("no", {"redis": "failed"}, 0),
+}
+
+
+def test_every_error_class_has_a_status_that_fits_its_fault():
+    assert set(OWN_CLASSES) == set(STATUS)
     for kind, status in STATUS.items():
         assert (status < 500) == (kind.fault == "user"), kind
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        api.refusals.InvalidRequestError("wrong", [Problem("/a", "b")]),
-        api.refusals.UnauthenticatedError("no", False),
-        api.refusals.RangeNotSatisfiableError("no", 3),
-        api.refusals.NotReadyError("no", {"redis": "failed"}, 0),
-        api.refusals.TooLargeError("no"),
-    ],
-)
-def test_errors_survive_a_pickle(error):
-    copy = pickle.loads(pickle.dumps(error))  # noqa: S301  # our own bytes
-    assert (type(copy), copy.message, copy.details()) == (type(error), error.message, error.details())
+def test_error_codes_are_unique():
+    assert [code for code, count in Counter(kind.code for kind in OWN_CLASSES).items() if count > 1] == []
+
+
+@pytest.mark.parametrize("kind", OWN_CLASSES, ids=lambda kind: kind.__name__)
+def test_errors_cross_a_process_boundary_whole(kind):
+    error = kind(*ARGUMENTS.get(kind, ("what happened",)))
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301  # our own bytes; process pools send errors so
+    assert type(again) is kind
+    assert str(again) == str(error) == error.message
+    assert vars(again) == vars(error)
+    assert again.details() == error.details()
+
+
+@pytest.mark.parametrize("module", [softreg_core.errors, softreg_jobs.errors, api.refusals], ids=lambda m: m.__name__)
+def test_a_module_draws_all_its_errors_and_nothing_else(module):
+    own = [kind for kind in OWN_CLASSES if kind.__module__ == module.__name__]
+    above = {base for kind in own for base in kind.__bases__ if issubclass(base, SoftregError)}
+    assert set(re.findall(r"\w+Error\b", module.__doc__)) == {kind.__name__ for kind in above.union(own)}
 
 
 def check_problem(response, status: int, code: str) -> dict:
