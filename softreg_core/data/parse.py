@@ -10,13 +10,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 import softreg_core
 from softreg_core.data.report import DatasetReport
-from softreg_core.data.request import SAMPLES, Format, ParseLimits, ParseRequest
+from softreg_core.data.request import SAMPLES, FileFormat, Format, ParseLimits, ParseRequest
 from softreg_core.errors import DataError, ResourceError, ServiceError
 
 __all__ = ["SAMPLES", "ParseLimits", "parse_file", "parse_sample"]
@@ -29,7 +28,7 @@ _LIMIT_SIGNALS = {signal.SIGXCPU, signal.SIGKILL, signal.SIGXFSZ, signal.SIGSEGV
 def parse_file(
     path: Path,
     *,
-    format: Literal["csv", "npz"],  # noqa: A002 - the word of the HTTP surface and of the report
+    format: FileFormat,  # noqa: A002 - the word of the HTTP surface and of the report
     output: Path,
     limits: ParseLimits = DEFAULT_LIMITS,
 ) -> DatasetReport:

@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from softreg_core.data.request import Format
+
 __all__ = ["ColumnReport", "DatasetReport", "Flaw"]
 
 
@@ -56,7 +58,7 @@ class DatasetReport(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal["csv", "npz", "sample"]
+    format: Format
     rows: Annotated[int, Field(ge=1)]
     columns: tuple[ColumnReport, ...]
     warnings: tuple[str, ...] = ()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["DISTINCT_LIMIT", "SAMPLES", "Format", "ParseLimits", "ParseRequest"]
+__all__ = ["DISTINCT_LIMIT", "SAMPLES", "FileFormat", "Format", "ParseLimits", "ParseRequest"]
 
 DISTINCT_LIMIT = 1000
 """A column with more different values than this is neither a category nor a list of classes."""
@@ -19,7 +19,10 @@ SAMPLES = ("digits", "diabetes", "breast_cancer", "wine", "iris")
 """Datasets that need no upload; they come with scikit-learn and are read in the same child."""
 MIB = 2**20
 
-Format = Literal["csv", "npz", "sample"]
+FileFormat = Literal["csv", "npz"]
+"""What an uploaded file may be."""
+Format = Literal[FileFormat, "sample"]
+"""Whatever the child reads."""
 
 
 @dataclass(frozen=True, slots=True)
