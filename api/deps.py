@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Path, Query, Request, Security
@@ -11,6 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPBearer, SecurityScopes
 from sqlalchemy import Connection
 
+from api.cursors import Stretch
 from api.refusals import InvalidRequestError, MissingScopeError, UnauthenticatedError
 from api.runtime import Runtime, runtime_of
 from softreg_core.errors import Problem
@@ -104,21 +104,12 @@ async def _connection(runtime: Service) -> AsyncIterator[Connection]:
 Database = Annotated[Connection, Depends(_connection, scope="function")]
 
 
-@dataclass(frozen=True, slots=True)
-class _Paging:
-    """Which stretch of a list is asked for."""
-
-    limit: int
-    newest_first: bool
-    cursor: str | None
-
-
 def _paging(
     limit: Annotated[int, Query(ge=1, le=100, description="How many at most.")] = 20,
     order: Annotated[Literal["desc", "asc"], Query(description="`desc`: newest first.")] = "desc",
     cursor: Annotated[str | None, Query(max_length=512, description="`next_cursor` of the page before.")] = None,
-) -> _Paging:
-    return _Paging(limit, order == "desc", cursor)
+) -> Stretch:
+    return Stretch(limit, order == "desc", cursor)
 
 
-Paging = Annotated[_Paging, Depends(_paging)]
+Paging = Annotated[Stretch, Depends(_paging)]

@@ -10,7 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from api.errors import PROBLEM_MEDIA_TYPE
-from api.schemas.base import Problem
+from api.schemas.base import ProblemDocument
 from api.schemas.examples import EXAMPLES
 from api.schemas.jobs import JobCreate
 
@@ -55,7 +55,7 @@ BINARY: dict[str, Any] = {"content": {"application/octet-stream": {"schema": {"t
 
 def problems(*statuses: int, always: tuple[int, ...] = _ALWAYS) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route that can fail with these statuses, besides those that every route can."""
-    schema = {"$ref": _REF.format(model="Problem")}
+    schema = {"$ref": _REF.format(model="ProblemDocument")}
     return {
         status: {
             "description": HTTPStatus(status).phrase,
@@ -78,7 +78,7 @@ def install(app: FastAPI) -> None:
 
 def _document(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(title=_TITLE, version=app.version, description=_DESCRIPTION, routes=app.routes)
-    _, written = models_json_schema([(JobCreate, "validation"), (Problem, "serialization")], ref_template=_REF)
+    _, written = models_json_schema([(JobCreate, "validation"), (ProblemDocument, "serialization")], ref_template=_REF)
     schemas = document["components"]["schemas"]
     schemas.update(written["$defs"])
     # Of FastAPI's own errors, which this service never sends.

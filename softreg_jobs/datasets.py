@@ -12,7 +12,8 @@ from softreg_core.data.report import DatasetReport
 from softreg_jobs.blobs import delete_blobs, publish, upload
 from softreg_jobs.errors import NotFoundError
 from softreg_jobs.ids import new_id
-from softreg_jobs.records import Dataset, Page
+from softreg_jobs.paging import Page, page
+from softreg_jobs.records import Dataset
 from softreg_jobs.tables import datasets
 
 __all__ = ["add_dataset", "find_dataset", "get_dataset", "list_datasets"]
@@ -84,11 +85,7 @@ def list_datasets(
 ) -> Page[Dataset]:
     """The tenant's own datasets by id, which is by time."""
     statement = select(datasets).where(datasets.c.tenant_id == tenant_id)
-    if after is not None:
-        statement = statement.where(datasets.c.id < after if newest_first else datasets.c.id > after)
-    order: Any = datasets.c.id.desc() if newest_first else datasets.c.id
-    rows = connection.execute(statement.order_by(order).limit(limit + 1)).all()
-    return Page([_dataset(row) for row in rows[:limit]], len(rows) > limit)
+    return page(connection, statement, datasets.c.id, _dataset, limit=limit, after=after, newest_first=newest_first)
 
 
 def _dataset(row: Row[Any]) -> Dataset:

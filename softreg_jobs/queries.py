@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
 
 from softreg_jobs.blobs import Blob
 from softreg_jobs.errors import NotFoundError
-from softreg_jobs.records import Checkpoint, Event, File, Job, Model, Page, Transition
+from softreg_jobs.paging import Page, page
+from softreg_jobs.records import Checkpoint, Event, File, Job, JobOutline, Model, Transition
 from softreg_jobs.states import JobState
 from softreg_jobs.tables import (
     attempts,
@@ -31,6 +33,7 @@ __all__ = [
     "events_of",
     "get_job",
     "get_model",
+    "get_outline",
     "jobs_ahead",
     "list_jobs",
     "metric_series",
@@ -40,54 +43,59 @@ __all__ = [
 Series = dict[str, tuple[list[int], list[float]]]
 
 
-def _job_select() -> Select[Any]:
-    return select(jobs, leases.c.progress.label("live"), now().label("read_at")).outerjoin(
-        leases, leases.c.job_id == jobs.c.id
-    )
+# Of a running job these are its worker's newest words, which stand with the lease.
+_TOLD = ("progress", "metrics")
 
 
-def _job(row: Row[Any]) -> Job:
-    live = row.live or {}
-    return Job(
-        id=row.id,
-        parent_id=row.parent_id,
-        dataset_id=row.dataset_id,
-        name=row.name,
-        metadata=row.metadata,
-        spec=row.spec,
-        resolution=row.resolution,
-        warnings=row.warnings,
-        state=JobState(row.state),
-        device_kind=row.device_kind,
-        priority=row.priority,
-        attempt=row.attempt,
-        worker_id=row.worker_id,
-        best_checkpoint_id=row.best_checkpoint_id,
-        last_checkpoint_id=row.last_checkpoint_id,
-        model_id=row.model_id,
-        progress=live.get("progress", row.progress),
-        metrics=live.get("metrics", row.metrics),
-        termination_reason=row.termination_reason,
-        error=row.error,
-        event_seq=row.event_seq,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-        read_at=row.read_at,
-    )
+def _outline_columns() -> list[ColumnElement[Any]]:
+    """What `JobOutline` holds; the database picks the few numbers out of the large documents."""
+    names = {field.name for field in fields(JobOutline)}
+    return [
+        *(column for column in jobs.c if column.name in names.difference(_TOLD)),
+        *(func.coalesce(leases.c.progress[name], jobs.c[name]).label(name) for name in _TOLD),
+        now().label("read_at"),
+        jobs.c.spec["training"]["epochs"].label("epochs"),
+        jobs.c.resolution["total_steps"].label("total_steps"),
+        jobs.c.resolution["parameters"].label("parameters"),
+    ]
+
+
+def _job_select(*further: ColumnElement[Any]) -> Select[Any]:
+    return select(*_outline_columns(), *further).outerjoin_from(jobs, leases, leases.c.job_id == jobs.c.id)
+
+
+def _values(row: Row[Any]) -> dict[str, Any]:
+    return {**row._asdict(), "state": JobState(row.state)}
+
+
+def _outline(row: Row[Any]) -> JobOutline:
+    return JobOutline(**_values(row))
+
+
+def _one_job(connection: Connection, statement: Select[Any], tenant_id: str, job_id: str) -> Row[Any]:
+    row = connection.execute(statement.where(jobs.c.id == job_id, jobs.c.tenant_id == tenant_id)).first()
+    if row is None:
+        raise NotFoundError("job", job_id)
+    return row
 
 
 def get_job(connection: Connection, tenant_id: str, job_id: str) -> Job:
-    """One job.
+    """One job in full.
 
     Raises:
         NotFoundError: the tenant has no such job.
     """
-    row = connection.execute(_job_select().where(jobs.c.id == job_id, jobs.c.tenant_id == tenant_id)).first()
-    if row is None:
-        raise NotFoundError("job", job_id)
-    return _job(row)
+    statement = _job_select(jobs.c.spec, jobs.c.resolution["formula"].label("formula"))
+    return Job(**_values(_one_job(connection, statement, tenant_id, job_id)))
+
+
+def get_outline(connection: Connection, tenant_id: str, job_id: str) -> JobOutline:
+    """One job without its spec: for whoever only asks how it stands, or whether it is the tenant's own.
+
+    Raises:
+        NotFoundError: the tenant has no such job.
+    """
+    return _outline(_one_job(connection, _job_select(), tenant_id, job_id))
 
 
 def list_jobs(
@@ -98,31 +106,15 @@ def list_jobs(
     after: str | None = None,
     newest_first: bool = True,
     state: JobState | None = None,
-) -> Page[Job]:
+) -> Page[JobOutline]:
     """Jobs by id, which is by time; `after` is the last id of the page before."""
     statement = _job_select().where(jobs.c.tenant_id == tenant_id)
     if state is not None:
         statement = statement.where(jobs.c.state == state)
-    return _page(connection, statement, jobs.c.id, limit, after, newest_first, _job)
+    return page(connection, statement, jobs.c.id, _outline, limit=limit, after=after, newest_first=newest_first)
 
 
-def _page(
-    connection: Connection,
-    statement: Select[Any],
-    key: Any,
-    limit: int,
-    after: Any,
-    newest_first: bool,
-    make: Any,
-) -> Page[Any]:
-    """Keyset paging: one row more than asked tells whether there is more."""
-    if after is not None:
-        statement = statement.where(key < after if newest_first else key > after)
-    rows = connection.execute(statement.order_by(key.desc() if newest_first else key).limit(limit + 1)).all()
-    return Page([make(row) for row in rows[:limit]], len(rows) > limit)
-
-
-def jobs_ahead(connection: Connection, job: Job) -> int:
+def jobs_ahead(connection: Connection, job: JobOutline) -> int:
     """How many queued jobs would be claimed before this one by a worker that may take any device kind."""
     mine = select(jobs.c.priority, jobs.c.run_after, jobs.c.id).where(jobs.c.id == job.id).subquery()
     return int(
@@ -155,23 +147,36 @@ def transitions_of(connection: Connection, job_id: str) -> list[Transition]:
 def events_of(connection: Connection, job_id: str, *, after: int, limit: int) -> Page[Event]:
     """Events with a sequence number above `after`, in order. The caller has checked that the job is its own."""
     statement = select(job_events).where(job_events.c.job_id == job_id)
-    return _page(
-        connection,
-        statement,
-        job_events.c.seq,
-        limit,
-        after,
-        False,
-        lambda row: Event(row.seq, row.type, row.level, row.data, row.at),
-    )
+    return page(connection, statement, job_events.c.seq, _event, limit=limit, after=after, newest_first=False)
 
 
-def metric_series(connection: Connection, job_id: str) -> Series:
-    """Each series' steps and values.
+def _event(row: Row[Any]) -> Event:
+    return Event(row.seq, row.type, row.level, row.data, row.at)
+
+
+def metric_series(connection: Connection, job_id: str, *, from_step: int = 0) -> Series:
+    """Each series' steps and values from `from_step` on; a series without any is left out.
 
     An attempt that resumed from step s makes everything that earlier attempts recorded after s void: those steps were
     trained again.
     """
+    valid_until = _last_valid_steps(connection, job_id)
+    # A block's steps ascend, so one whose last step is too early holds nothing that is asked for.
+    last_step = metrics.c.steps[func.cardinality(metrics.c.steps)]
+    blocks = select(metrics).where(metrics.c.job_id == job_id, last_step >= from_step).order_by(metrics.c.id)
+    series: Series = {}
+    for row in connection.execute(blocks):
+        until = valid_until.get(row.fence, float("inf"))
+        for step, value in zip(row.steps, row.values, strict=True):
+            if from_step <= step <= until:
+                steps, values = series.setdefault(row.series, ([], []))
+                steps.append(step)
+                values.append(value)
+    return series
+
+
+def _last_valid_steps(connection: Connection, job_id: str) -> dict[int, float]:
+    """For each attempt's fence the last step that no later attempt has trained again."""
     starts = connection.execute(
         select(attempts.c.fence, attempts.c.from_step).where(attempts.c.job_id == job_id).order_by(attempts.c.fence)
     ).all()
@@ -180,15 +185,7 @@ def metric_series(connection: Connection, job_id: str) -> Series:
     for fence, from_step in reversed(starts):
         valid_until[fence] = limit
         limit = min(limit, from_step)
-    series: Series = {}
-    for row in connection.execute(select(metrics).where(metrics.c.job_id == job_id).order_by(metrics.c.id)):
-        steps, values = series.setdefault(row.series, ([], []))
-        last = valid_until.get(row.fence, float("inf"))
-        for step, value in zip(row.steps, row.values, strict=True):
-            if step <= last:
-                steps.append(step)
-                values.append(value)
-    return series
+    return valid_until
 
 
 def _checkpoint_select() -> Select[Any]:
@@ -214,7 +211,9 @@ def checkpoints_of(
 ) -> Page[Checkpoint]:
     """A job's checkpoints by step. The caller has checked that the job is its own."""
     statement = _checkpoint_select().where(checkpoints.c.job_id == job_id)
-    return _page(connection, statement, checkpoints.c.step, limit, after, newest_first, _checkpoint)
+    return page(
+        connection, statement, checkpoints.c.step, _checkpoint, limit=limit, after=after, newest_first=newest_first
+    )
 
 
 def checkpoint(connection: Connection, tenant_id: str, checkpoint_id: str) -> Checkpoint:

@@ -5,23 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from softreg_core.data.report import DatasetReport
 from softreg_jobs.blobs import Blob
 from softreg_jobs.states import JobState
 
-__all__ = ["Checkpoint", "Dataset", "Event", "File", "Job", "Model", "Page", "Transition"]
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
-    """A stretch of a longer list; `has_more` tells whether another follows."""
-
-    items: Sequence[T]
-    has_more: bool
+__all__ = ["Checkpoint", "Dataset", "Event", "File", "Job", "JobOutline", "Model", "Transition"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,22 +24,21 @@ class Transition:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """A job as it stands. `progress` and `metrics` of a running job are the newest that its worker told."""
+class JobOutline:
+    """A job as it stands, without what grows with its dataset's columns.
+
+    `progress` and `metrics` of a running job are the newest that its worker told.
+    """
 
     id: str
-    parent_id: str | None
     dataset_id: str
     name: str | None
     metadata: dict[str, str]
-    spec: dict[str, Any]
-    resolution: dict[str, Any]
     warnings: list[dict[str, str]]
     state: JobState
     device_kind: str
     priority: int
     attempt: int
-    worker_id: str | None
     best_checkpoint_id: str | None
     last_checkpoint_id: str | None
     model_id: str | None
@@ -59,11 +48,23 @@ class Job:
     error: dict[str, Any] | None
     event_seq: int
     created_at: datetime
-    updated_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
     read_at: datetime
     """The database's clock when this was read: durations of a running job end here."""
+    epochs: int
+    total_steps: int
+    parameters: int
+    """Trainable numbers of the net."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job(JobOutline):
+    """A job with the spec that it trains by."""
+
+    spec: dict[str, Any]
+    formula: str
+    """The loss as text."""
 
 
 @dataclass(frozen=True, slots=True)

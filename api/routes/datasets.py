@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import anyio.to_thread
@@ -11,7 +12,7 @@ from fastapi.concurrency import run_in_threadpool
 from api.deps import Database, DatasetId, Paging, Reader, Service, Writer
 from api.intake import find_or_make, store_upload
 from api.openapi import UPLOAD_BODY, problems
-from api.schemas.base import PREFIX, list_fields
+from api.schemas.base import PREFIX
 from api.schemas.datasets import DatasetList, DatasetReply, dataset_reply, dataset_summary
 from api.uploads import received
 from softreg_jobs.datasets import get_dataset, list_datasets
@@ -56,13 +57,10 @@ async def create(
 @router.get("", operation_id="datasets_list", responses=problems())
 def list_all(caller: Reader, runtime: Service, connection: Database, paging: Paging) -> DatasetList:
     """The tenant's uploads, newest first unless asked otherwise."""
+    find = partial(list_datasets, connection, caller.tenant_id)
+    question = ["datasets", caller.tenant_id]
     cursors = runtime.cursors(connection)
-    question = ["datasets", caller.tenant_id, str(paging.newest_first)]
-    after = None if paging.cursor is None else str(cursors.read(question, paging.cursor))
-    page = list_datasets(
-        connection, caller.tenant_id, limit=paging.limit, after=after, newest_first=paging.newest_first
-    )
-    return DatasetList(**list_fields(page, dataset_summary, lambda dataset: cursors.write(question, dataset.id)))
+    return DatasetList(**cursors.list_fields(question, paging, find, dataset_summary, lambda dataset: dataset.id))
 
 
 @router.get("/{dataset_id}", operation_id="datasets_get", responses=problems(404))

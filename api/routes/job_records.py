@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -9,8 +10,9 @@ from fastapi.responses import RedirectResponse
 
 from api.deps import Database, JobId, Paging, Reader, Service
 from api.openapi import problems
-from api.schemas.base import PREFIX, list_fields
-from api.schemas.jobs import EventList, MetricsReply, event_reply, metrics_reply
+from api.schemas.base import PREFIX
+from api.schemas.jobs import EventList, event_list
+from api.schemas.metrics import MetricsReply, metrics_reply
 from api.schemas.models import CheckpointList, checkpoint_reply, file_url
 from softreg_jobs import queries
 from softreg_jobs.errors import NotFoundError, StateConflictError
@@ -21,6 +23,10 @@ __all__ = ["router"]
 router = APIRouter(prefix=f"{PREFIX}/jobs/{{job_id}}", tags=["jobs"])
 MODEL_FILE = "model.safetensors"
 Position = Annotated[int, Query(ge=0, le=2**63 - 1)]
+_MAX_POINTS = (
+    "How many steps at most. Of more, those are picked between which a curve turns most, for all series at once "
+    "(largest triangle, three buckets); the first and the last always, and one that is not finite before any other."
+)
 
 
 @router.get("/events", operation_id="jobs_events", responses=problems(404))
@@ -32,16 +38,21 @@ def events(
     limit: Annotated[int, Query(ge=1, le=100)] = 100,
 ) -> EventList:
     """What happened to a job, in order; `after` is the `seq` of the last event that is known already."""
-    queries.get_job(connection, caller.tenant_id, job_id)
-    page = queries.events_of(connection, job_id, after=after, limit=limit)
-    return EventList(**list_fields(page, event_reply, lambda event: str(event.seq)))
+    queries.get_outline(connection, caller.tenant_id, job_id)
+    return event_list(queries.events_of(connection, job_id, after=after, limit=limit), after)
 
 
 @router.get("/metrics", operation_id="jobs_metrics", responses=problems(404))
-def metrics(caller: Reader, connection: Database, job_id: JobId, from_step: Position = 0) -> MetricsReply:
-    """Every metric by step, in columns."""
-    queries.get_job(connection, caller.tenant_id, job_id)
-    return metrics_reply(job_id, queries.metric_series(connection, job_id), from_step)
+def metrics(
+    caller: Reader,
+    connection: Database,
+    job_id: JobId,
+    from_step: Annotated[Position, Query(description="The first step of interest.")] = 0,
+    max_points: Annotated[int, Query(ge=2, le=10_000, description=_MAX_POINTS)] = 1000,
+) -> MetricsReply:
+    """Every metric by step, in columns; at most `max_points` steps of them."""
+    queries.get_outline(connection, caller.tenant_id, job_id)
+    return metrics_reply(job_id, queries.metric_series(connection, job_id, from_step=from_step), max_points)
 
 
 @router.get("/checkpoints", operation_id="jobs_checkpoints", responses=problems(404))
@@ -49,12 +60,11 @@ def checkpoints(
     caller: Reader, runtime: Service, connection: Database, job_id: JobId, paging: Paging
 ) -> CheckpointList:
     """The saved states of training, by step."""
-    queries.get_job(connection, caller.tenant_id, job_id)
+    queries.get_outline(connection, caller.tenant_id, job_id)
+    find = partial(queries.checkpoints_of, connection, job_id)
+    question = ["checkpoints", caller.tenant_id, job_id]
     cursors = runtime.cursors(connection)
-    question = ["checkpoints", caller.tenant_id, job_id, str(paging.newest_first)]
-    after = None if paging.cursor is None else int(cursors.read(question, paging.cursor))
-    page = queries.checkpoints_of(connection, job_id, limit=paging.limit, after=after, newest_first=paging.newest_first)
-    return CheckpointList(**list_fields(page, checkpoint_reply, lambda row: cursors.write(question, row.step)))
+    return CheckpointList(**cursors.list_fields(question, paging, find, checkpoint_reply, lambda found: found.step))
 
 
 @router.get(
@@ -70,7 +80,7 @@ def model(caller: Reader, connection: Database, job_id: JobId) -> RedirectRespon
     A job that may still make a model is a conflict with its state, which time resolves; one that ended without
     a model has none, now and later.
     """
-    job = queries.get_job(connection, caller.tenant_id, job_id)
+    job = queries.get_outline(connection, caller.tenant_id, job_id)
     if job.model_id is not None:
         return RedirectResponse(file_url(job.model_id, MODEL_FILE), 307)
     if job.state in TERMINAL:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -16,7 +17,7 @@ from api.downloads import matches
 from api.openapi import JOB_BODY, problems
 from api.refusals import MalformedRequestError
 from api.runtime import Runtime
-from api.schemas.base import PREFIX, list_fields
+from api.schemas.base import PREFIX
 from api.schemas.jobs import JobList, JobReply, job_reply, job_summary
 from api.submission import Submission
 from softreg_jobs import queries, store
@@ -55,21 +56,21 @@ def create(
 ) -> Response:
     """Submit a job."""
 
-    def submit() -> store.Reply:
+    def submit() -> store.StoredReply:
         submission = Submission(runtime, connection, caller.tenant_id, request.state.request_id)
         new = submission.checked(parse_object(body))
         job_id = store.submit(connection, new, max_queued=runtime.settings.max_queued_jobs)
         job = queries.get_job(connection, caller.tenant_id, job_id)
-        return store.Reply(201, _shown(runtime, connection, job).model_dump(mode="json"))
+        return store.StoredReply(201, _shown(runtime, connection, job).model_dump(mode="json"))
 
     reply = _once(connection, caller.tenant_id, idempotency_key, body, submit)
     headers = {"Location": reply.body["urls"]["self"]} | ({"Idempotent-Replayed": "true"} if reply.is_replay else {})
     return JSONResponse(reply.body, reply.status, headers)
 
 
-def _once(connection: Connection, tenant_id: str, key: str | None, body: bytes, make: Any) -> store.Reply:
+def _once(connection: Connection, tenant_id: str, key: str | None, body: bytes, make: Any) -> store.StoredReply:
     if key is None:
-        reply: store.Reply = make()
+        reply: store.StoredReply = make()
         return reply
     if not _KEY.fullmatch(key):
         raise MalformedRequestError("an Idempotency-Key has 1 to 255 printable ASCII characters, without spaces")
@@ -96,18 +97,9 @@ def list_all(
     state: Annotated[JobState | None, Query(description="Only jobs in this state.")] = None,
 ) -> JobList:
     """The tenant's jobs, newest first unless asked otherwise."""
-    cursors = runtime.cursors(connection)
-    question = ["jobs", caller.tenant_id, str(paging.newest_first), str(state)]
-    after = None if paging.cursor is None else str(cursors.read(question, paging.cursor))
-    page = queries.list_jobs(
-        connection,
-        caller.tenant_id,
-        limit=paging.limit,
-        after=after,
-        newest_first=paging.newest_first,
-        state=state,
-    )
-    return JobList(**list_fields(page, job_summary, lambda job: cursors.write(question, job.id)))
+    find = partial(queries.list_jobs, connection, caller.tenant_id, state=state)
+    question = ["jobs", caller.tenant_id, str(state)]
+    return JobList(**runtime.cursors(connection).list_fields(question, paging, find, job_summary, lambda job: job.id))
 
 
 @router.get(
@@ -124,14 +116,18 @@ def get(
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """One job. Its ETag covers all but `durations`, which change by themselves."""
-    job = queries.get_job(connection, caller.tenant_id, job_id)
-    reply = _shown(runtime, connection, job)
-    content = reply.model_dump_json(exclude={"durations"})
-    tag = f'W/"{hashlib.sha256(content.encode()).hexdigest()[:32]}"'
+    content, tag = _tagged(_shown(runtime, connection, queries.get_job(connection, caller.tenant_id, job_id)))
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
     if if_none_match is not None and matches(if_none_match, tag):
         return Response(status_code=304, headers=headers)
-    return Response(reply.model_dump_json(), headers=headers, media_type="application/json")
+    return Response(content, headers=headers, media_type="application/json")
+
+
+def _tagged(reply: JobReply) -> tuple[str, str]:
+    """The body and its ETag. A spec can be large: what is hashed is written once, and the durations behind it."""
+    lasting = reply.model_dump_json(exclude={"durations"})
+    tag = f'W/"{hashlib.sha256(lasting.encode()).hexdigest()[:32]}"'
+    return f'{lasting.removesuffix("}")},"durations":{reply.durations.model_dump_json()}}}', tag
 
 
 @router.post("/{job_id}/cancel", operation_id="jobs_cancel", responses=problems(400, 404, 408, 409, 413))

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
-from softreg_jobs.records import Page
-
-__all__ = ["PREFIX", "ListReply", "Moment", "Problem", "Reply", "list_fields"]
+__all__ = ["PREFIX", "ListReply", "Moment", "ProblemDocument", "Reply"]
 
 PREFIX = "/v1"
 T = TypeVar("T")
-Row = TypeVar("Row")
 
 
 def _utc(moment: datetime) -> str:
@@ -45,15 +42,6 @@ class ListReply(Reply, Generic[T]):
     """Ask again with `cursor` set to this for the next page; null on the last one."""
 
 
-def list_fields(page: Page[Row], show: Callable[[Row], Any], cursor_after: Callable[[Row], str]) -> dict[str, Any]:
-    """The fields of a `ListReply`."""
-    return {
-        "data": [show(row) for row in page.items],
-        "has_more": page.has_more,
-        "next_cursor": cursor_after(page.items[-1]) if page.has_more else None,
-    }
-
-
 class ProblemItem(Reply):
     """One thing that is wrong."""
 
@@ -62,7 +50,7 @@ class ProblemItem(Reply):
     message: str
 
 
-class Problem(Reply):
+class ProblemDocument(Reply):
     """Why a request failed (RFC 9457, `application/problem+json`); some codes add members of their own."""
 
     type: str

@@ -145,12 +145,13 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
     ],
     "JobReply": [_FULL],
     "JobList": [_list(_SUMMARY)],
-    "EventList": [_list(_EVENT)],
+    "EventList": [{"object": "list", "data": [_EVENT], "has_more": False, "next_after": 2}],
     "MetricsReply": [
         {
             "object": "metrics",
             "job_id": _JOB,
             "names": ["train.loss", "val.accuracy"],
+            "recorded_steps": 2,
             "steps": [45, 90],
             "series": {"train.loss": [0.41, 0.22], "val.accuracy": [0.81, None]},
             "non_finite": {},
@@ -181,8 +182,14 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
     "DatasetReply": [{**_TABLE, "report": _REPORT}],
     "DatasetList": [_list(_TABLE)],
     "HealthReply": [{"status": "ok"}],
-    "ReadyReply": [{"status": "ready", "checks": {"database": "ok", "redis": "ok", "workers": "ok"}, "workers": 1}],
-    "Problem": [
+    "ReadyReply": [
+        {
+            "status": "degraded",
+            "checks": {"database": "ok", "schema": "ok", "redis": "ok", "workers": "failed"},
+            "workers": 0,
+        }
+    ],
+    "ProblemDocument": [
         {
             "type": "urn:softreg:problem:invalid_spec",
             "title": "Unprocessable Entity",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -11,8 +10,8 @@ from pydantic import Field
 from api.schemas.base import PREFIX, ListReply, Moment, Reply
 from softreg_core.spec import TrainSpec
 from softreg_core.spec.base import Int, Name
-from softreg_jobs.queries import Series
-from softreg_jobs.records import Event, Job, Transition
+from softreg_jobs.paging import Page
+from softreg_jobs.records import Event, Job, JobOutline, Transition
 from softreg_jobs.states import ACTIVE, TERMINAL, JobState
 
 __all__ = [
@@ -22,12 +21,10 @@ __all__ = [
     "JobList",
     "JobReply",
     "JobSummary",
-    "MetricsReply",
     "QueuePlace",
-    "event_reply",
+    "event_list",
     "job_reply",
     "job_summary",
-    "metrics_reply",
 ]
 
 MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
@@ -155,24 +152,17 @@ class EventReply(Reply):
     data: dict[str, Any]
 
 
-class EventList(ListReply[EventReply]):
-    """Events in order; `next_cursor` is the last event's `seq`, to be sent as `after`."""
+class EventList(Reply):
+    """Events in order."""
+
+    object: Literal["list"] = "list"
+    data: list[EventReply]
+    has_more: bool
+    next_after: int
+    """Ask again with `after` set to this for what follows; it is there on the last page too, for events yet to come."""
 
 
-class MetricsReply(Reply):
-    """Every series over one axis of steps."""
-
-    object: Literal["metrics"] = "metrics"
-    job_id: str
-    names: list[str]
-    steps: list[int]
-    series: dict[str, list[float | None]]
-    """One value per step; null where the series has none, or where it is not finite."""
-    non_finite: dict[str, list[int]]
-    """For each series the indexes of values that were NaN or infinite."""
-
-
-def job_summary(job: Job) -> JobSummary:
+def job_summary(job: JobOutline) -> JobSummary:
     """A job as lists show it."""
     return JobSummary.model_validate(_fields(job))
 
@@ -187,11 +177,11 @@ def job_reply(
         **fields,
         transitions=[TransitionReply(state=move.state, at=move.at, reason=move.reason) for move in transitions],
         queue=None if jobs_ahead is None else QueuePlace(position=jobs_ahead + 1, jobs_ahead=jobs_ahead),
-        resolved_spec={**job.spec, "loss_formula": job.resolution["formula"]},
+        resolved_spec={**job.spec, "loss_formula": job.formula},
     )
 
 
-def _fields(job: Job) -> dict[str, Any]:
+def _fields(job: JobOutline) -> dict[str, Any]:
     at = f"{PREFIX}/jobs/{job.id}"
     return {
         "id": job.id,
@@ -210,7 +200,7 @@ def _fields(job: Job) -> dict[str, Any]:
         "priority": job.priority,
         "progress": _progress(job),
         "durations": _durations(job),
-        "parameters": job.resolution["parameters"],
+        "parameters": job.parameters,
         "warnings": job.warnings,
         "metrics": {name: MetricSummary.model_validate(values) for name, values in job.metrics.items()},
         "best_checkpoint_id": job.best_checkpoint_id,
@@ -220,27 +210,27 @@ def _fields(job: Job) -> dict[str, Any]:
     }
 
 
-def _phase(job: Job) -> str:
+def _phase(job: JobOutline) -> str:
     told = (job.progress or {}).get("phase")
     return str(told or "starting") if job.state in ACTIVE else str(job.state)
 
 
-def _progress(job: Job) -> Progress:
+def _progress(job: JobOutline) -> Progress:
     # Null where the worker does not know yet: before the runner has read the data.
     told = {name: value for name, value in (job.progress or {}).items() if value is not None}
-    step, total = told.get("step", 0), told.get("total_steps", job.resolution["total_steps"])
+    step, total = told.get("step", 0), told.get("total_steps", job.total_steps)
     return Progress(
         step=step,
         total_steps=total,
         epoch=told.get("epoch", 0),
-        epochs=told.get("epochs", job.spec["training"]["epochs"]),
+        epochs=told.get("epochs", job.epochs),
         percent=round(100 * step / total, 1) if total else 0.0,
         steps_per_second=told.get("steps_per_second"),
         seconds_remaining=told.get("seconds_remaining"),
     )
 
 
-def _durations(job: Job) -> Durations:
+def _durations(job: JobOutline) -> Durations:
     until = job.finished_at or job.read_at
     return Durations(
         queued_seconds=_seconds(job.created_at, job.started_at or until),
@@ -253,20 +243,11 @@ def _seconds(start: datetime, stop: datetime) -> float:
     return round((stop - start).total_seconds(), 3)
 
 
-def event_reply(event: Event) -> EventReply:
-    """An event."""
+def event_list(page: Page[Event], after: int) -> EventList:
+    """The events that follow the one numbered `after`."""
+    data = [_event(event) for event in page.items]
+    return EventList(data=data, has_more=page.has_more, next_after=data[-1].seq if data else after)
+
+
+def _event(event: Event) -> EventReply:
     return EventReply(seq=event.seq, type=event.type, level=event.level, at=event.at, data=event.data)
-
-
-def metrics_reply(job_id: str, series: Series, from_step: int) -> MetricsReply:
-    """Series over the union of their steps, from `from_step` on."""
-    steps = sorted({step for recorded, _ in series.values() for step in recorded if step >= from_step})
-    columns: dict[str, list[float | None]] = {}
-    non_finite: dict[str, list[int]] = {}
-    for name in sorted(series):
-        values = dict(zip(*series[name], strict=True))
-        columns[name] = [value if math.isfinite(value := values.get(step, math.nan)) else None for step in steps]
-        odd = [index for index, step in enumerate(steps) if not math.isfinite(values.get(step, 0.0))]
-        if odd:
-            non_finite[name] = odd
-    return MetricsReply(job_id=job_id, names=sorted(series), steps=steps, series=columns, non_finite=non_finite)

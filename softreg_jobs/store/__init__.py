@@ -26,7 +26,7 @@ from softreg_jobs.store.ending import (
     succeed,
     worker_fault,
 )
-from softreg_jobs.store.submit import NewJob, Reply, once, request_cancel, submit
+from softreg_jobs.store.submit import NewJob, StoredReply, once, request_cancel, submit
 
 __all__ = [
     "AttemptFacts",
@@ -34,9 +34,9 @@ __all__ = [
     "ModelFile",
     "NewCheckpoint",
     "NewJob",
-    "Reply",
     "Result",
     "StoredCheckpoint",
+    "StoredReply",
     "beat",
     "cancelled",
     "claim",

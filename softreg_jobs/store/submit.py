@@ -22,7 +22,7 @@ from softreg_jobs.states import TERMINAL, Actor, JobState
 from softreg_jobs.store.moves import first_event, move
 from softreg_jobs.tables import idempotency, jobs, now, outbox, tenants
 
-__all__ = ["NewJob", "Reply", "once", "request_cancel", "submit"]
+__all__ = ["NewJob", "StoredReply", "once", "request_cancel", "submit"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class NewJob:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class StoredReply:
     """An answer that can be given again: a status and a JSON body."""
 
     status: int
@@ -97,8 +97,8 @@ def submit(connection: Connection, new: NewJob, *, max_queued: int) -> str:
 
 
 def once(
-    connection: Connection, *, tenant_id: str, route: str, key: str, body: bytes, make: Callable[[], Reply]
-) -> Reply:
+    connection: Connection, *, tenant_id: str, route: str, key: str, body: bytes, make: Callable[[], StoredReply]
+) -> StoredReply:
     """Answer a request with an Idempotency-Key: the first time by `make`, later with the same reply.
 
     A try-lock comes first: without it the second of two concurrent requests would wait in INSERT for the first.
@@ -117,7 +117,7 @@ def once(
     if row is not None:
         if row.body_sha256 != digest:
             raise IdempotencyMismatchError("this Idempotency-Key was used with another body; use a new key")
-        return Reply(row.status, row.reply, is_replay=True)
+        return StoredReply(row.status, row.reply, is_replay=True)
     reply = make()
     connection.execute(
         insert(idempotency).values(

@@ -153,6 +153,11 @@ def test_the_state_filter(client, worker):
 def test_an_unchanged_job_is_304_and_a_changed_one_is_not(client, worker):
     url = client.submit()["urls"]["self"]
     tag = client.get(url).headers["etag"]
+    assert set(client.get(url).json()) == set(client.get("/v1/jobs").json()["data"][0]) | {
+        "transitions",
+        "queue",
+        "resolved_spec",
+    }
     same = client.get(url, headers={"If-None-Match": f'"x", {tag}'})
     assert (same.status_code, same.content, same.headers["etag"]) == (304, b"", tag)
     mine = worker.claim()
@@ -181,6 +186,17 @@ def test_a_running_job_shows_the_newest_that_its_worker_told(client, worker):
     assert job["metrics"] == {"val.accuracy": {"last": 0.5, "best": 0.75, "best_step": 20}}
     assert job["durations"]["running_seconds"] >= 0
     assert job["durations"]["total_seconds"] >= job["durations"]["queued_seconds"]
+
+
+def test_what_a_starting_worker_does_not_know_yet_comes_from_the_spec(client, worker):
+    """Until the runner has read the data a worker tells nulls."""
+    job = client.submit(training={"epochs": 4})
+    progress = {"phase": "starting", "step": 0, "total_steps": None, "epoch": 0, "epochs": None}
+    progress |= {"steps_per_second": None, "seconds_remaining": None}
+    worker.beat(worker.claim(), progress, {})
+    for shown in (client.get(job["urls"]["self"]).json(), client.get("/v1/jobs").json()["data"][0]):
+        assert (shown["phase"], shown["progress"]) == ("starting", job["progress"])
+        assert (shown["progress"]["total_steps"], shown["progress"]["epochs"]) == (3 * 4, 4)
 
 
 def test_a_waiting_job_is_cancelled_at_once_and_a_running_one_is_asked(client, worker):
@@ -215,8 +231,20 @@ def test_events_are_gapless_and_resume_after_the_last_one_known(client, worker):
     assert [event["type"] for event in events] == ["state", "state", "progress", "progress", "progress", "state"]
     page = client.get(f"{url}?limit=2&after=1").json()
     assert [event["seq"] for event in page["data"]] == [2, 3]
-    assert page["next_cursor"] == "3"
-    assert [e["seq"] for e in client.get(f"{url}?after={page['next_cursor']}").json()["data"]] == [4, 5, 6]
+    assert (page["has_more"], page["next_after"]) == (True, 3)
+    last = client.get(f"{url}?after={page['next_after']}").json()
+    assert [event["seq"] for event in last["data"]] == [4, 5, 6]
+    assert (last["has_more"], last["next_after"]) == (False, 6)
+
+
+def test_a_follower_of_events_keeps_its_place_when_there_is_nothing_new(client, worker):
+    url = client.submit()["urls"]["events"]
+    place = client.get(url).json()["next_after"]
+    empty = client.get(f"{url}?after={place}").json()
+    assert (empty["data"], empty["has_more"], empty["next_after"]) == ([], False, place)
+    worker.claim()
+    news = client.get(f"{url}?after={empty['next_after']}").json()
+    assert [event["data"]["state"] for event in news["data"]] == ["running"]
 
 
 def test_a_failed_job_says_why(client, worker):
@@ -242,7 +270,49 @@ def test_metrics_come_in_columns_over_one_axis_and_flag_what_is_not_finite(clien
     assert body["steps"] == [1, 2, 3]
     assert body["series"] == {"train.loss": [0.5, None, 0.25], "val.accuracy": [None, None, None]}
     assert body["non_finite"] == {"train.loss": [1], "val.accuracy": [1]}
-    assert client.get(f"{url}?from_step=3").json()["series"] == {"train.loss": [0.25], "val.accuracy": [None]}
+    assert client.get(f"{url}?from_step=2&max_points=2").json()["non_finite"] == {
+        "train.loss": [0],
+        "val.accuracy": [0],
+    }
+
+
+def test_metrics_from_a_step_on_leave_out_what_came_before_within_a_block_too(client, worker):
+    job = client.submit()
+    mine = worker.claim()
+    worker.record(mine, {"train.loss": ([1, 2, 3], [3.0, 2.5, 2.0]), "val.loss": ([3], [1.0])})
+    worker.record(mine, {"train.loss": ([4, 5, 6], [1.5, 1.0, 0.5])})
+    url = job["urls"]["metrics"]
+    for first in (1, 2, 3, 4, 5, 6):
+        body = client.get(f"{url}?from_step={first}").json()
+        assert body["steps"] == list(range(first, 7))
+        assert body["series"]["train.loss"] == [3.5 - 0.5 * step for step in body["steps"]]
+        assert ("val.loss" in body["names"]) == (first <= 3)
+    past = client.get(f"{url}?from_step=7").json()
+    assert (past["steps"], past["series"], past["names"], past["recorded_steps"]) == ([], {}, [], 0)
+
+
+def test_many_steps_are_thinned_to_what_was_asked_and_the_reply_tells(client, worker):
+    job = client.submit()
+    mine = worker.claim()
+    steps = list(range(10, 30_010, 10))
+    losses = [1.0 / step for step in steps]
+    losses[1234], losses[2345] = 7.0, float("nan")
+    worker.record(mine, {"train.loss": (steps, losses), "val.loss": (steps[::2], losses[::2])})
+    url = job["urls"]["metrics"]
+    for query, most in (("", 1000), ("?max_points=50", 50), ("?max_points=2", 2)):
+        body = client.get(url + query).json()
+        assert (len(body["steps"]), body["recorded_steps"]) == (most, 3000)
+        assert (body["steps"][0], body["steps"][-1]) == (10, 30_000)
+        shown = dict(zip(body["steps"], body["series"]["train.loss"], strict=True))
+        assert all(value == losses[step // 10 - 1] for step, value in shown.items() if step != 23_460)
+        if most > 2:
+            assert shown[12_350] == 7.0
+            assert shown[23_460] is None
+            assert body["non_finite"] == {"train.loss": [body["steps"].index(23_460)]}
+    whole = client.get(f"{url}?max_points=10000").json()
+    assert whole["steps"] == steps
+    for bad in (1, 10_001):
+        assert client.get(f"{url}?max_points={bad}").status_code == 422
 
 
 def test_checkpoints_page_by_step_and_stand_by_themselves(client, worker):

@@ -10,10 +10,10 @@ import pytest
 from pydantic import BaseModel
 
 from api.routes.health import HealthReply, ReadyReply
-from api.schemas import base, datasets, jobs, models
+from api.schemas import base, datasets, jobs, metrics, models
 from api.schemas.examples import EXAMPLES
 
-MODULES = (base, jobs, datasets, models)
+MODULES = (base, jobs, metrics, datasets, models)
 KNOWN = {name: getattr(module, name) for module in MODULES for name in module.__all__}
 KNOWN |= {"HealthReply": HealthReply, "ReadyReply": ReadyReply}
 
@@ -53,7 +53,7 @@ def test_every_operation_under_v1_needs_a_key_and_declares_its_errors(document):
         for status, response in operation["responses"].items():
             if int(status) >= 400:
                 schema = response["content"]["application/problem+json"]["schema"]
-                assert schema == {"$ref": "#/components/schemas/Problem"}
+                assert schema == {"$ref": "#/components/schemas/ProblemDocument"}
                 assert "application/json" not in response["content"], (path, method)
 
 
