@@ -6,7 +6,7 @@ import hashlib
 import re
 import tempfile
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 from sqlalchemy import Connection
 
@@ -14,6 +14,7 @@ from api.refusals import InvalidRequestError, UnsupportedMediaTypeError
 from api.runtime import Runtime
 from api.uploads import SPOOL_PREFIX, Upload
 from softreg_core.data.parse import SAMPLES, parse_file, parse_sample
+from softreg_core.data.request import FileFormat
 from softreg_core.errors import Problem
 from softreg_jobs.datasets import add_dataset, find_dataset
 from softreg_jobs.records import Dataset
@@ -22,7 +23,6 @@ from softreg_jobs.spool import private_directory
 __all__ = ["SAMPLE_IDS", "find_or_make", "store_upload"]
 
 SAMPLE_IDS = tuple(f"sample:{name}" for name in SAMPLES)
-FileFormat = Literal["csv", "npz"]
 _FORMATS: tuple[FileFormat, ...] = get_args(FileFormat)
 _MEDIA_TYPES: dict[str, FileFormat] = {"text/csv": "csv", "application/csv": "csv"}
 _NAME = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,255}")
@@ -50,11 +50,13 @@ def store_upload(runtime: Runtime, upload: Upload, tenant_id: str) -> str:
 
 
 def _name_of(upload: Upload) -> str:
-    """The name given; else the file's own, as far as it is one."""
-    if (given := upload.fields.get("name")) is not None:
+    """The name given, in the form before the query; else the file's own, as far as it is one."""
+    for pointer, given in (("/name", upload.fields.get("name")), ("?name", upload.query.get("name"))):
+        if given is None:
+            continue
         if not _NAME.fullmatch(given):
             message = "a name has 1 to 255 characters, none of them a control character"
-            raise InvalidRequestError("the dataset's name cannot be kept", [Problem("/name", message)])
+            raise InvalidRequestError("the dataset's name cannot be kept", [Problem(pointer, message)])
         return given
     own = Path(upload.file_name or "").name
     return own if _NAME.fullmatch(own) else "dataset"
@@ -62,8 +64,9 @@ def _name_of(upload: Upload) -> str:
 
 def _format_of(upload: Upload) -> FileFormat:
     """The format given; else what the file's name or media type says. The content is never guessed at."""
-    suffix = Path(upload.file_name or upload.fields.get("name", "")).suffix.lower().removeprefix(".")
-    said = upload.fields.get("format") or suffix or _MEDIA_TYPES.get(upload.media_type, "")
+    given = upload.query | upload.fields
+    suffix = Path(upload.file_name or given.get("name", "")).suffix.lower().removeprefix(".")
+    said = given.get("format") or suffix or _MEDIA_TYPES.get(upload.media_type, "")
     for known in _FORMATS:
         if said == known:
             return known

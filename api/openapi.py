@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Any
+from typing import Any, get_args
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
@@ -13,6 +13,7 @@ from api.errors import PROBLEM_MEDIA_TYPE
 from api.schemas.base import ProblemDocument
 from api.schemas.examples import EXAMPLES
 from api.schemas.jobs import JobCreate
+from softreg_core.data.request import FileFormat
 
 __all__ = ["BINARY", "JOB_BODY", "UPLOAD_BODY", "install", "problems"]
 
@@ -34,7 +35,7 @@ _FORM_SCHEMA = {
     "properties": {
         "file": {"type": "string", "format": "binary"},
         "name": {"type": "string", "maxLength": 255},
-        "format": {"enum": ["csv", "npz"]},
+        "format": {"enum": list(get_args(FileFormat))},
     },
 }
 UPLOAD_BODY: dict[str, Any] = {

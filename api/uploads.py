@@ -43,6 +43,9 @@ class Upload:
     media_type: str = ""
     size: int = 0
     fields: dict[str, str] = field(default_factory=dict)
+    """What the form says beside its file."""
+    query: dict[str, str] = field(default_factory=dict)
+    """The same as far as the query says it; the form goes first."""
     digest: hashlib._Hash = field(default_factory=hashlib.sha256)
 
     @property

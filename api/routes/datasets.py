@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated
+from typing import Annotated, get_args
 
 import anyio.to_thread
 from fastapi import APIRouter, Query, Request, Response
@@ -15,12 +15,14 @@ from api.openapi import UPLOAD_BODY, problems
 from api.schemas.base import PREFIX
 from api.schemas.datasets import DatasetList, DatasetReply, dataset_reply, dataset_summary
 from api.uploads import received
+from softreg_core.data.request import FileFormat
 from softreg_jobs.datasets import get_dataset, list_datasets
 from softreg_jobs.errors import NotFoundError
 
 __all__ = ["router"]
 
 router = APIRouter(prefix=f"{PREFIX}/datasets", tags=["datasets"])
+_FORMAT = f"`{'` or `'.join(get_args(FileFormat))}`; else by the file's name."
 
 
 @router.post(
@@ -36,7 +38,7 @@ async def create(
     caller: Writer,
     runtime: Service,
     name: Annotated[str | None, Query(description="For display; else the file's own name.")] = None,
-    format: Annotated[str | None, Query(description="`csv` or `npz`; else by the file's name.")] = None,  # noqa: A002
+    format: Annotated[str | None, Query(description=_FORMAT)] = None,  # noqa: A002
 ) -> DatasetReply:
     """Upload a table: a form with the part `file`, or the file itself as the body.
 
@@ -44,7 +46,7 @@ async def create(
     """
     async with received(request, runtime.settings) as upload:
         given = {"name": name, "format": format}
-        upload.fields = {key: value for key, value in given.items() if value is not None} | upload.fields
+        upload.query = {key: value for key, value in given.items() if value is not None}
         dataset_id = await anyio.to_thread.run_sync(
             store_upload, runtime, upload, caller.tenant_id, limiter=runtime.parses
         )

@@ -164,6 +164,13 @@ def test_a_broken_form_is_refused(client, engine, settings, body, content_type, 
     assert list(settings.spool_dir.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["", "x" * 256, "a%00b"])
+def test_a_name_of_the_query_that_cannot_be_kept_is_refused_where_it_stands(upload, name):
+    response = upload(CSV, f"?format=csv&name={name}")
+    assert response.status_code == 422
+    assert [item["pointer"] for item in response.json()["errors"]] == ["?name"]
+
+
 def test_the_list_shows_own_uploads_page_by_page(client, upload):
     ids = [upload(CSV, f"?name=t{number}&format=csv").json()["id"] for number in range(3)]
     first = client.get("/v1/datasets?limit=2").json()
