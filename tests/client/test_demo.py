@@ -21,12 +21,6 @@ from softreg import demo
 from softreg.account import Account, can_enter
 from softreg.errors import LocalError
 from softreg.home import Home
-from softreg_core.data.parse import parse_sample
-from softreg_core.data.tabular import load_table, prepare
-from softreg_core.engine import fit
-from softreg_core.export import save_model
-from softreg_core.spec import TrainSpec
-from softreg_core.spec.resolve import resolve
 
 CHECKOUT = Path(softreg.__file__).parent.parent
 SUCCEEDED = {
@@ -86,22 +80,6 @@ def test_a_failed_job_is_told_with_its_reason(place: Path, monkeypatch: pytest.M
     failed = {**SUCCEEDED, "state": "failed", "model_id": None, "error": {"message": "the loss became infinite"}}
     with pytest.raises(LocalError, match="the loss became infinite"):
         run_with(StubApi(failed), 0.95, place, monkeypatch)
-
-
-def test_a_rebuilt_model_has_the_accuracy_of_the_trained_one(place: Path) -> None:
-    report = parse_sample("digits", place / "digits")
-    spec = resolve(TrainSpec.model_validate({"training": {"epochs": 2}}), report).spec
-    result = fit(spec, prepare(spec, load_table(place / "digits")))
-    directory = place / "model"
-    directory.mkdir()
-    save_model(result.model, directory, result.metrics)
-    found = demo._rebuild(directory)
-    assert found == {"accuracy": result.metrics["val.accuracy"], "rows": 359}
-    assert 0.5 < found["accuracy"] < 1.0
-    with (directory / "model.safetensors").open("ab") as weights:
-        weights.write(b"x")
-    with pytest.raises(LocalError, match="could not be rebuilt"):
-        demo._rebuild(directory)
 
 
 def prefix_for(user: pwd.struct_passwd, place: Path) -> list[str]:
