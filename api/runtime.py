@@ -42,7 +42,7 @@ class Runtime:
     @property
     def alive_seconds(self) -> float:
         """A worker that has not beaten for longer than this counts as gone."""
-        return 3 * self.settings.beat_seconds
+        return self.settings.silent_seconds
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:

@@ -157,10 +157,11 @@ def status(
 @app.command()
 def migrate() -> None:
     """Bring the schema of SOFTREG_DATABASE_URL up to date."""
+    from softreg.database import known_settings, reachable
     from softreg_jobs.bootstrap import migrate as run_migrations
-    from softreg_jobs.settings import load_settings
 
-    run_migrations(load_settings())
+    with _complaints(), reachable():
+        run_migrations(known_settings())
     typer.echo("The schema is up to date.")
 
 
@@ -182,12 +183,12 @@ def keeper() -> None:
 
 @app.command()
 def worker(
-    devices: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N; over SOFTREG_DEVICES.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N; over SOFTREG_DEVICE.")] = None,
 ) -> None:
     """Run one worker in the foreground."""
     from softreg.services import run_worker
 
-    run_worker(devices)
+    run_worker(device)
 
 
 @keys_app.command("create")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from softreg.errors import LocalError
 from softreg.home import Home
+from softreg.masks import is_masked
 from softreg.services import own_database_url
 
 __all__ = ["create"]
@@ -16,19 +17,22 @@ def create(home: Home, name: str) -> str:
         The key; only its hash is stored.
 
     Raises:
-        LocalError: There is neither.
+        LocalError: There is neither, or it cannot be reached.
     """
-    from sqlalchemy import create_engine, make_url
+    url = own_database_url() or _url_of(home)
+    from softreg.database import known_settings, reachable
+    from softreg_jobs.bootstrap import mint_key
 
-    from softreg_jobs.keys import mint
+    # A key needs no queue, but the settings name one.
+    settings = known_settings(database_url=url, redis_url="unix:///nowhere")
+    with reachable():
+        return mint_key(settings, name)
 
+
+def _url_of(home: Home) -> str:
     record = home.running()
-    url = own_database_url() or (record and record.database_url)
-    if not url:
+    if record is None or record.database_url is None:
         raise LocalError(f"No service runs in {home.path}: start it with `softreg up`, or set SOFTREG_DATABASE_URL.")
-    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
-    try:
-        with engine.begin() as connection:
-            return mint(connection, name=name)
-    finally:
-        engine.dispose()
+    if is_masked(record.database_url):
+        raise LocalError("The password of this service's database is not written down: set SOFTREG_DATABASE_URL.")
+    return record.database_url

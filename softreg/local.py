@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import os
-import re
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,14 +10,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from softreg.embedded import EmbeddedPostgres, EmbeddedServer, EmbeddedValkey
 from softreg.home import Home, ProcessRecord, Record, State
+from softreg.masks import masked
 from softreg.process import Command, end_stranger, identity
 from softreg.readiness import free_port, is_api_ready
-from softreg.services import Endpoints, own_database_url, service_commands
+from softreg.services import Endpoints, own_database_url, own_redis_url, service_commands
 from softreg.signals import SignalWatch
-from softreg.supervisor import StopRequestedError, Supervisor
+from softreg.supervisor import ProcessSupervisor, StopRequestedError
 
 if TYPE_CHECKING:
-    from softreg.ledger import Ledger
+    from softreg.database import Database
 
 __all__ = ["LocalService", "end_leftovers"]
 
@@ -39,10 +38,10 @@ class _Servers(NamedTuple):
         return [server for server in self if server is not None]
 
 
-def _open_ledger(home: Home, endpoints: Endpoints) -> Ledger:
-    from softreg.ledger import open_ledger
+def _open_database(home: Home, endpoints: Endpoints) -> Database:
+    from softreg.database import open_database
 
-    return open_ledger(home, endpoints)
+    return open_database(home, endpoints)
 
 
 class LocalService:
@@ -53,7 +52,7 @@ class LocalService:
         port: Of the API; 0 picks a free one.
         workers: How many worker processes.
         commands: The services to supervise.
-        open_ledger: What prepares the database.
+        open_database: What prepares the database.
     """
 
     def __init__(
@@ -62,13 +61,13 @@ class LocalService:
         port: int,
         workers: int,
         commands: Callable[[Home, Endpoints, int], Sequence[Command]] = service_commands,
-        open_ledger: Callable[[Home, Endpoints], Ledger] = _open_ledger,
+        open_database: Callable[[Home, Endpoints], Database] = _open_database,
     ) -> None:
         self._home = home
         self._port = port
         self._workers = workers
         self._commands = commands
-        self._open_ledger = open_ledger
+        self._open_database = open_database
         self._state: State = "starting"
         self._endpoints: Endpoints | None = None
 
@@ -79,13 +78,16 @@ class LocalService:
             announce: Called once when the service is ready, with the first key if this start minted it.
 
         Raises:
-            LocalError: Something could not start; whatever had started is stopped again.
+            LocalError: A setting makes no sense, or something could not start; whatever had started is stopped again.
         """
+        from softreg.database import check_environment
+
+        check_environment()
         end_leftovers(self._home)
         host = os.environ.get("SOFTREG_HOST", "127.0.0.1")
         port = free_port(host, self._port)
         with SignalWatch() as signals:
-            self._supervisor = Supervisor(signals, self._note)
+            self._supervisor = ProcessSupervisor(signals, self._note)
             self._note()
             try:
                 endpoints = self._start_servers(host, port)
@@ -102,7 +104,7 @@ class LocalService:
                 self._home.forget()
 
     def _start_servers(self, host: str, port: int) -> Endpoints:
-        home, database_url, redis_url = self._home, own_database_url(), os.environ.get("SOFTREG_REDIS_URL")
+        home, database_url, redis_url = self._home, own_database_url(), own_redis_url()
         servers = _Servers(
             None if database_url else EmbeddedPostgres(home.path / "postgres", home.log_of("postgres")),
             None if redis_url else EmbeddedValkey(home.path / "valkey", home.log_of("valkey")),
@@ -111,7 +113,6 @@ class LocalService:
             server.prepare()
         if servers.valkey is not None:
             self._supervisor.start(servers.valkey.command())
-        importlib.import_module("softreg.ledger")  # half a second, while a new database is made in the background
         if servers.postgres is not None:
             self._supervisor.start(servers.postgres.command())
         self._supervisor.start_up(
@@ -126,16 +127,16 @@ class LocalService:
 
     def _start_services(self, endpoints: Endpoints) -> str | None:
         self._endpoints = endpoints
-        ledger = self._open_ledger(self._home, endpoints)
+        database = self._open_database(self._home, endpoints)
         try:
-            key = ledger.prepare(self._home.api_key_file)
+            key = database.prepare(self._home.api_key_file)
             for command in self._commands(self._home, endpoints, self._workers):
                 self._supervisor.start(command)
             self._supervisor.start_up(
-                lambda: is_api_ready(endpoints.base_url) and ledger.has_worker(), _READY_TIMEOUT_SECONDS
+                lambda: is_api_ready(endpoints.base_url) and database.has_worker(), _READY_TIMEOUT_SECONDS
             )
         finally:
-            ledger.close()
+            database.close()
         return key
 
     def _note(self) -> Record:
@@ -152,16 +153,11 @@ class LocalService:
             record = replace(
                 record,
                 base_url=self._endpoints.base_url,
-                database_url=_masked(self._endpoints.database_url),
-                redis_url=_masked(self._endpoints.redis_url),
+                database_url=masked(self._endpoints.database_url),
+                redis_url=masked(self._endpoints.redis_url),
             )
         self._home.write(record)
         return record
-
-
-def _masked(url: str) -> str:
-    """The URL with its password hidden, whether it stands before the host or in the query."""
-    return re.sub(r"(://[^:@/]*:)[^@]*(?=@)|([?&]password=)[^&]*", r"\1\2***", url)
 
 
 def end_leftovers(home: Home) -> None:

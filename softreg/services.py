@@ -11,10 +11,19 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from softreg.errors import LocalError
 from softreg.home import Home
 from softreg.process import Command
 
-__all__ = ["Endpoints", "own_database_url", "run_api", "run_keeper", "run_worker", "service_commands"]
+__all__ = [
+    "Endpoints",
+    "own_database_url",
+    "own_redis_url",
+    "run_api",
+    "run_keeper",
+    "run_worker",
+    "service_commands",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +47,17 @@ def own_database_url() -> str | None:
     return os.environ.get("SOFTREG_DATABASE_URL") or None
 
 
+def own_redis_url() -> str | None:
+    """The queue's server that the environment names; None: one is embedded."""
+    return os.environ.get("SOFTREG_REDIS_URL") or None
+
+
 def service_commands(home: Home, endpoints: Endpoints, workers: int) -> Sequence[Command]:
-    """The API, the keeper and the workers, in the order of their start."""
+    """The API, the keeper and the workers, in the order of their start.
+
+    Raises:
+        LocalError: There are fewer devices than the environment demands.
+    """
     # PGPORT and its kin would change how an embedded database is reached; a database of the user's may need them.
     unwanted = ("PG",) if own_database_url() is None else ()
     environment = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
@@ -55,15 +73,38 @@ def service_commands(home: Home, endpoints: Endpoints, workers: int) -> Sequence
         # -P: the home is the working directory, and nothing in it may ever be imported.
         return Command(name, (sys.executable, "-P", "-m", *arguments), home.path, home.log_of(name), environment)
 
-    # A worker saves its job before it leaves. Orphaned it need not: its servers are gone too.
-    worker = replace(command("worker", "worker"), orphan_signal=signal.SIGQUIT, grace_seconds=30.0)
-    further = (f"worker-{number}" for number in range(2, workers + 1))
+    def worker(number: int, device: str) -> Command:
+        plain = command("worker" if number == 1 else f"worker-{number}", "worker")
+        return replace(
+            plain,
+            environment={**environment, "SOFTREG_DEVICE": device},
+            # A worker saves its job before it leaves. Orphaned it need not: its servers are gone too.
+            orphan_signal=signal.SIGQUIT,
+            grace_seconds=30.0,
+        )
+
     return [
         command("api", "softreg", "api"),
         command("keeper", "softreg", "keeper"),
-        worker,
-        *(replace(worker, name=name, log=home.log_of(name)) for name in further),
+        *(worker(number, device) for number, device in enumerate(_devices(workers), start=1)),
     ]
+
+
+def _devices(workers: int) -> list[str]:
+    """What each worker trains on, unless the environment says it: a GPU of its own, or the CPU if none is left.
+
+    Raises:
+        LocalError: The environment demands more GPUs than there are.
+    """
+    wanted = os.environ.get("SOFTREG_DEVICE") or "auto"
+    if workers == 1 or wanted not in ("auto", "cuda"):
+        return [wanted] * workers
+    from worker.devices import cuda_devices
+
+    count = cuda_devices()
+    if wanted == "cuda" and workers > count:
+        raise LocalError(f"SOFTREG_DEVICE=cuda, but {workers} workers would share {count} usable CUDA devices.")
+    return [f"cuda:{number}" if number < count else "cpu" for number in range(workers)]
 
 
 def run_api() -> None:
@@ -83,13 +124,13 @@ def run_keeper() -> None:
     keeper.main()
 
 
-def run_worker(devices: str | None) -> None:
+def run_worker(device: str | None) -> None:
     """Become a worker: this process is replaced.
 
     Args:
-        devices: What it trains on, over the setting `SOFTREG_DEVICES`.
+        device: What it trains on, over the setting `SOFTREG_DEVICE`.
     """
     environment = dict(os.environ)
-    if devices is not None:
-        environment["SOFTREG_DEVICES"] = devices
+    if device is not None:
+        environment["SOFTREG_DEVICE"] = device
     os.execve(sys.executable, [sys.executable, "-P", "-m", "worker"], environment)  # noqa: S606  # no shell is wanted

@@ -13,7 +13,7 @@ from softreg.home import ProcessRecord
 from softreg.process import Command, ask_to_end, await_end, identity, log_tail, spawn
 from softreg.signals import SignalWatch
 
-__all__ = ["Backoff", "StopRequestedError", "Supervisor"]
+__all__ = ["Backoff", "ProcessSupervisor", "StopRequestedError"]
 
 _log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.02
@@ -52,7 +52,7 @@ class _Child:
     backoff: Backoff = field(default_factory=Backoff)
 
 
-class Supervisor:
+class ProcessSupervisor:
     """Children in the order of their start.
 
     Args:

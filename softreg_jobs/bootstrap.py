@@ -12,7 +12,7 @@ from softreg_jobs import keys
 from softreg_jobs.database import engine_of
 from softreg_jobs.settings import Settings
 
-__all__ = ["ensure_first_key", "migrate"]
+__all__ = ["ensure_first_key", "migrate", "mint_key"]
 
 # Two processes may migrate at once (two `softreg migrate` of one compose file): the second waits for the first.
 _MIGRATION_LOCK = 7_390_114_275_001
@@ -57,5 +57,15 @@ def ensure_first_key(settings: Settings, path: Path) -> str | None:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(key + "\n")
             return key
+    finally:
+        engine.dispose()
+
+
+def mint_key(settings: Settings, name: str) -> str:
+    """A further key of the default tenant; the returned text is the only copy of it."""
+    engine = engine_of(settings, pool_size=1)
+    try:
+        with engine.begin() as connection:
+            return keys.mint(connection, name=name)
     finally:
         engine.dispose()

@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import socket
 import sys
-from datetime import timedelta
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, text
 
+from softreg_jobs import workers
 from softreg_jobs.database import UNAVAILABLE, engine_of
 from softreg_jobs.settings import load_settings
-from softreg_jobs.tables import now, workers
 
-__all__ = ["is_keeper_leading", "is_worker_beating", "main"]
-
-_MISSED_BEATS = 3
+__all__ = ["is_keeper_leading", "main"]
 
 
 def is_keeper_leading(connection: Connection) -> bool:
@@ -35,13 +32,6 @@ def is_keeper_leading(connection: Connection) -> bool:
     return bool(connection.execute(statement, {"lock": LEADER_LOCK}).scalar_one())
 
 
-def is_worker_beating(connection: Connection, beat_seconds: float) -> bool:
-    """Whether a worker of this host has beaten lately; in a container the host is the container."""
-    oldest = now() - timedelta(seconds=_MISSED_BEATS * beat_seconds)
-    statement = select(func.count()).where(workers.c.host == socket.gethostname(), workers.c.beat_at > oldest)
-    return connection.execute(statement).scalar_one() > 0
-
-
 def main(name: str) -> int:
     """The exit status for the process called `name`; a database that does not answer counts as not well."""
     settings = load_settings()
@@ -51,7 +41,8 @@ def main(name: str) -> int:
             if name == "keeper":
                 is_well = is_keeper_leading(connection)
             elif name == "worker":
-                is_well = is_worker_beating(connection, settings.beat_seconds)
+                # In a container the host is the container.
+                is_well = workers.lives_on(connection, socket.gethostname(), alive_seconds=settings.silent_seconds)
             else:
                 raise SystemExit(f"no such process: {name}")
             return 0 if is_well else 1

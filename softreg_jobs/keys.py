@@ -13,7 +13,7 @@ from sqlalchemy import Connection, insert, select
 from softreg_jobs.ids import new_id
 from softreg_jobs.tables import api_keys
 
-__all__ = ["DEFAULT_TENANT", "SCOPES", "Caller", "any_key", "authenticate", "install", "mint"]
+__all__ = ["DEFAULT_TENANT", "SCOPES", "Caller", "any_key", "authenticate", "install", "is_well_formed", "mint"]
 
 DEFAULT_TENANT = "ten_default"
 SCOPES = ("read", "write", "admin")
@@ -27,6 +27,11 @@ class Caller:
     key_id: str
     tenant_id: str
     scopes: frozenset[str]
+
+
+def is_well_formed(key: str) -> bool:
+    """Whether `key` is of the form that `mint` makes."""
+    return _FORM.fullmatch(key) is not None
 
 
 def mint(

@@ -6,17 +6,25 @@ import os
 import socket
 from collections import Counter
 from collections.abc import Sequence
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from softreg_core import __version__
 from softreg_jobs.states import JobState
 from softreg_jobs.tables import jobs, leases, now, workers
 
-__all__ = ["announce", "doorbells_wanted", "forget", "forget_lost", "living_kinds", "takes"]
+__all__ = [
+    "announce",
+    "doorbells_wanted",
+    "forget",
+    "forget_lost",
+    "has_started_since",
+    "lives_on",
+    "living_kinds",
+    "takes",
+]
 
 
 def takes(device: str) -> tuple[str, ...]:
@@ -51,8 +59,24 @@ def forget_lost(connection: Connection, *, silent_seconds: float) -> None:
     connection.execute(delete(workers).where(workers.c.beat_at < now() - timedelta(seconds=silent_seconds)))
 
 
-def _is_alive(alive_seconds: float) -> Any:
-    return (workers.c.beat_at > now() - timedelta(seconds=alive_seconds)) & (workers.c.state == "ready")
+def _beats(alive_seconds: float) -> ColumnElement[bool]:
+    is_recent: ColumnElement[bool] = workers.c.beat_at > now() - timedelta(seconds=alive_seconds)
+    return is_recent
+
+
+def _is_alive(alive_seconds: float) -> ColumnElement[bool]:
+    """It beats and takes jobs: one that drains does not."""
+    return _beats(alive_seconds) & (workers.c.state == "ready")
+
+
+def has_started_since(connection: Connection, moment: datetime) -> bool:
+    """Whether a worker has made itself known at `moment` (by the database's clock) or later."""
+    return bool(connection.execute(select(exists().where(workers.c.started_at >= moment))).scalar_one())
+
+
+def lives_on(connection: Connection, host: str, *, alive_seconds: float) -> bool:
+    """Whether a worker of `host` beats, be it that it drains."""
+    return bool(connection.execute(select(exists().where(workers.c.host == host, _beats(alive_seconds)))).scalar_one())
 
 
 def living_kinds(connection: Connection, *, alive_seconds: float) -> Counter[str]:

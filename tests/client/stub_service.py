@@ -29,7 +29,7 @@ http.server.HTTPServer(("127.0.0.1", int(os.environ["SOFTREG_PORT"])), Ready).se
 """
 
 
-class StubLedger:
+class StubDatabase:
     """A database that is always ready."""
 
     def prepare(self, key_file: Path) -> str | None:
@@ -66,7 +66,7 @@ def main() -> None:
         home.prepare()
         with home.locked() as is_ours:
             assert is_ours
-            LocalService(home, int(sys.argv[2]), workers, commands, lambda _home, _endpoints: StubLedger()).run(
+            LocalService(home, int(sys.argv[2]), workers, commands, lambda _home, _endpoints: StubDatabase()).run(
                 announce
             )
     except LocalError as error:

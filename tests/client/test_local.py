@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from softreg.cli import app
 from softreg.home import Home
-from softreg.local import _masked
+from softreg.masks import masked
 
 STUB = Path(__file__).with_name("stub_service.py")
 Eventually = Callable[..., None]
@@ -190,11 +190,25 @@ def test_a_directory_full_of_other_things_is_no_home(place: Path) -> None:
 
 def test_a_server_named_by_the_environment_is_not_embedded(place: Path) -> None:
     home = place / "home"
-    with up(home, SOFTREG_REDIS_URL="redis://:secret@elsewhere:6379/0", SOFTREG_DATABASE_URL="postgresql://u:pw@h/d"):
+    own = {"SOFTREG_REDIS_URL": "redis://:secret@elsewhere:6379/0", "SOFTREG_DATABASE_URL": "postgresql://u:pw@h/d"}
+    with up(home, **own):
         found = status(home)
         assert {process["name"] for process in found["processes"]} == {"api", "keeper", "worker"}
         assert found["redis_url"] == "redis://:***@elsewhere:6379/0"
         assert found["database_url"] == "postgresql://u:***@h/d"
+        for pid in pids(home).values():
+            assert own.items() <= psutil.Process(pid).environ().items()
+        code, printed = softreg("keys", "create", "--home", str(home))
+        assert code == 1
+        assert "set SOFTREG_DATABASE_URL" in printed
+
+
+def test_a_setting_without_sense_is_told_before_anything_starts(place: Path) -> None:
+    with up(place / "home", SOFTREG_LEASE_SECONDS="1") as (process, _):
+        assert process.stderr is not None
+        assert process.stderr.read().startswith("SOFTREG_LEASE_SECONDS (1) should be at least 3 times")
+        assert process.wait(30) == 1
+    assert not (place / "home" / "postgres").exists()
 
 
 @pytest.mark.parametrize(
@@ -208,7 +222,7 @@ def test_a_server_named_by_the_environment_is_not_embedded(place: Path) -> None:
     ],
 )  # fmt: skip
 def test_passwords_are_not_written_down(url: str, shown: str) -> None:
-    assert _masked(url) == shown
+    assert masked(url) == shown
 
 
 def test_the_default_home_follows_the_standard(monkeypatch: pytest.MonkeyPatch) -> None:

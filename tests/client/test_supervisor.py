@@ -12,13 +12,13 @@ import pytest
 from softreg.errors import LocalError
 from softreg.process import Command, identity
 from softreg.signals import SignalWatch
-from softreg.supervisor import Backoff, StopRequestedError, Supervisor
+from softreg.supervisor import Backoff, ProcessSupervisor, StopRequestedError
 
 
 @pytest.fixture
-def supervisor() -> Iterator[Supervisor]:
+def supervisor() -> Iterator[ProcessSupervisor]:
     with SignalWatch() as signals:
-        supervisor = Supervisor(signals)
+        supervisor = ProcessSupervisor(signals)
         yield supervisor
         supervisor.stop()
 
@@ -28,7 +28,7 @@ def child(place: Path, name: str, script: str = "exec sleep 600", grace_seconds:
     return Command(name, arguments, place, place / f"{name}.log", dict(os.environ), grace_seconds=grace_seconds)
 
 
-def pid_of(supervisor: Supervisor, name: str) -> int | None:
+def pid_of(supervisor: ProcessSupervisor, name: str) -> int | None:
     return next((process.pid for process in supervisor.processes if process.name == name), None)
 
 
@@ -40,7 +40,7 @@ def test_pauses_double_up_to_a_limit_and_a_long_life_forgives() -> None:
     assert backoff.after(0.0) == 30.0
 
 
-def test_a_killed_child_is_started_again_and_the_others_are_not(place: Path, supervisor: Supervisor) -> None:
+def test_a_killed_child_is_started_again_and_the_others_are_not(place: Path, supervisor: ProcessSupervisor) -> None:
     supervisor.start(child(place, "a"))
     supervisor.start(child(place, "b"))
     first, other = pid_of(supervisor, "a"), pid_of(supervisor, "b")
@@ -54,7 +54,7 @@ def test_a_killed_child_is_started_again_and_the_others_are_not(place: Path, sup
 def test_a_missing_child_shows_until_it_is_back(place: Path) -> None:
     seen: list[bool] = []
     with SignalWatch() as signals:
-        supervisor = Supervisor(signals, lambda: seen.append(supervisor.is_complete))
+        supervisor = ProcessSupervisor(signals, lambda: seen.append(supervisor.is_complete))
         supervisor.start(child(place, "a"))
         first = pid_of(supervisor, "a")
         assert first is not None
@@ -64,32 +64,32 @@ def test_a_missing_child_shows_until_it_is_back(place: Path) -> None:
     assert seen[:3] == [True, False, True]
 
 
-def test_a_child_that_cannot_live_ends_the_start_with_its_log(place: Path, supervisor: Supervisor) -> None:
+def test_a_child_that_cannot_live_ends_the_start_with_its_log(place: Path, supervisor: ProcessSupervisor) -> None:
     supervisor.start(child(place, "a", "echo no such table; exit 3"))
     with pytest.raises(LocalError, match="no such table"):
         supervisor.start_up(lambda: False, 30.0)
 
 
-def test_a_program_that_is_missing_ends_the_start(place: Path, supervisor: Supervisor) -> None:
+def test_a_program_that_is_missing_ends_the_start(place: Path, supervisor: ProcessSupervisor) -> None:
     supervisor.start(Command("a", ("/does/not/exist",), place, place / "a.log"))
     with pytest.raises(LocalError, match="a does not start"):
         supervisor.start_up(lambda: False, 30.0)
 
 
-def test_a_start_that_takes_too_long_is_given_up(place: Path, supervisor: Supervisor) -> None:
+def test_a_start_that_takes_too_long_is_given_up(place: Path, supervisor: ProcessSupervisor) -> None:
     supervisor.start(child(place, "a"))
     with pytest.raises(LocalError, match="Not ready after 0 seconds"):
         supervisor.start_up(lambda: False, 0.0)
 
 
-def test_a_signal_ends_the_start(place: Path, supervisor: Supervisor) -> None:
+def test_a_signal_ends_the_start(place: Path, supervisor: ProcessSupervisor) -> None:
     supervisor.start(child(place, "a"))
     with pytest.raises(StopRequestedError):
         supervisor.start_up(lambda: os.kill(os.getpid(), signal.SIGTERM) is not None, 30.0)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_the_run(place: Path, number: signal.Signals, supervisor: Supervisor) -> None:
+def test_a_signal_ends_the_run(place: Path, number: signal.Signals, supervisor: ProcessSupervisor) -> None:
     supervisor.start(child(place, "a", f"kill -{number.value} {os.getpid()}; exec sleep 600"))
     supervisor.run()
     assert pid_of(supervisor, "a") is not None
@@ -98,7 +98,7 @@ def test_a_signal_ends_the_run(place: Path, number: signal.Signals, supervisor: 
 
 
 def test_the_end_goes_backwards_and_one_kind_goes_together(
-    place: Path, supervisor: Supervisor, eventually: Callable[..., None]
+    place: Path, supervisor: ProcessSupervisor, eventually: Callable[..., None]
 ) -> None:
     order = place / "order"
     script = "trap 'echo {0} >> order; exit 0' TERM; echo up; while :; do sleep 0.01; done"
@@ -115,7 +115,7 @@ def test_the_end_goes_backwards_and_one_kind_goes_together(
 
 
 def test_a_child_that_does_not_obey_is_killed(
-    place: Path, supervisor: Supervisor, eventually: Callable[..., None]
+    place: Path, supervisor: ProcessSupervisor, eventually: Callable[..., None]
 ) -> None:
     supervisor.start(child(place, "a", "trap '' TERM; echo up; while :; do sleep 0.05; done", grace_seconds=0.2))
     eventually(lambda: (place / "a.log").read_text())

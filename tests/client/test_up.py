@@ -15,7 +15,6 @@ import httpx
 import psutil
 
 from softreg.http import Api
-from softreg_jobs.settings import Settings
 
 
 def softreg(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -96,22 +95,6 @@ def test_a_killed_supervisor_leaves_nothing_even_in_the_middle_of_a_job(
         softreg("down", "--home", str(home))
 
 
-def test_up_with_servers_of_ones_own(place: Path, settings: Settings) -> None:
-    home = place / "home"
-    environment = {
-        "SOFTREG_DATABASE_URL": settings.database_url.get_secret_value(),
-        "SOFTREG_REDIS_URL": settings.redis_url.get_secret_value(),
-    }
-    try:
-        result = softreg("up", "--home", str(home), "--port", "0", "--detach", **environment)
-        assert result.returncode == 0, result.stderr
-        found = status(home)
-        assert [process["name"] for process in found["processes"]] == ["api", "keeper", "worker"]
-        assert jobs_with(found["base_url"], (home / "api_key").read_text().strip()) == 200
-    finally:
-        softreg("down", "--home", str(home))
-
-
 def test_a_detached_start_that_fails_says_why(place: Path) -> None:
     home = place / "home"
     result = softreg("up", "--home", str(home), "--detach", SOFTREG_DATABASE_URL="postgresql://127.0.0.1:1/x")
@@ -119,19 +102,3 @@ def test_a_detached_start_that_fails_says_why(place: Path) -> None:
     assert "refused" in result.stderr
     assert "Traceback" not in result.stderr
     assert status(home)["state"] == "stopped"
-
-
-def test_a_key_without_a_database_says_what_to_do(place: Path) -> None:
-    result = softreg("keys", "create", "--home", str(place / "home"))
-    assert result.returncode == 1
-    assert "softreg up" in result.stderr
-
-
-def test_help_imports_no_server_and_no_torch() -> None:
-    program = (
-        "import sys; from typer.testing import CliRunner; from softreg.cli import app\n"
-        "assert CliRunner().invoke(app, ['--help']).exit_code == 0\n"
-        "print(sorted({'torch', 'sqlalchemy', 'celery', 'fastapi', 'psycopg', 'httpx'} & set(sys.modules)))"
-    )
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert result.stdout == "[]\n"

@@ -138,8 +138,8 @@ def test_each_kind_of_worker_has_its_profile_and_its_device(own: Services) -> No
         "worker": ["cpu"],
         "worker-gpu": ["gpu"],
     }
-    assert own["worker"]["environment"]["SOFTREG_DEVICES"] == "cpu"
-    assert own["worker-gpu"]["environment"]["SOFTREG_DEVICES"] == "cuda"
+    assert own["worker"]["environment"]["SOFTREG_DEVICE"] == "cpu"
+    assert own["worker-gpu"]["environment"]["SOFTREG_DEVICE"] == "cuda"
     devices = own["worker-gpu"]["deploy"]["resources"]["reservations"]["devices"]
     assert devices == [{"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}]
     assert "deploy" not in own["worker"]

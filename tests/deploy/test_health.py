@@ -51,8 +51,16 @@ def test_a_worker_is_well_while_it_beats(settings_of_process: Settings, engine: 
     assert health.main("worker") == 0
     with engine.begin() as connection:
         connection.execute(text("UPDATE workers SET beat_at = beat_at - interval '16 seconds'"))
-    assert settings_of_process.beat_seconds == 5.0
+    assert settings_of_process.silent_seconds == 15.0
     assert health.main("worker") == 1
+
+
+def test_a_worker_that_gives_its_job_back_is_well_until_it_is_done(
+    settings_of_process: Settings, engine: Engine
+) -> None:
+    with engine.begin() as connection:
+        workers.announce(connection, "wrk_here", ["cpu"], is_draining=True)
+    assert health.main("worker") == 0
 
 
 def test_a_worker_of_another_container_does_not_count(

@@ -39,6 +39,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         ("SOFTREG_DATABASE_URL", "postgresql://me:secret@host:port/db"),
         ("SOFTREG_REDIS_URL", "https://:secret@host"),
         ("SOFTREG_REDIS_URL", "redis://:secret@host:port/0"),
+        ("SOFTREG_FIRST_KEY", "secret"),
     ],
 )
 def test_nonsense_is_refused_by_name(environment: pytest.MonkeyPatch, variable: str, value: str) -> None:
@@ -48,7 +49,6 @@ def test_nonsense_is_refused_by_name(environment: pytest.MonkeyPatch, variable: 
     told = str(caught.value)
     assert told.startswith(variable)
     assert "secret" not in told
-    assert value in told or variable.endswith("_URL")
     with pytest.raises(ValidationError) as raw:
         Settings()
     assert "secret" not in str(raw.value)
@@ -57,7 +57,7 @@ def test_nonsense_is_refused_by_name(environment: pytest.MonkeyPatch, variable: 
 def test_every_problem_is_told_at_once(environment: pytest.MonkeyPatch) -> None:
     environment.delenv("SOFTREG_REDIS_URL")
     environment.setenv("SOFTREG_PORT", "x")
-    with pytest.raises(SettingsError, match="SOFTREG_REDIS_URL is not set.*SOFTREG_PORT=x"):
+    with pytest.raises(SettingsError, match=r"SOFTREG_REDIS_URL: is not set.*SOFTREG_PORT: "):
         settings_with()
 
 
