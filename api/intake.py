@@ -13,8 +13,8 @@ from sqlalchemy import Connection
 from api.refusals import InvalidRequestError, UnsupportedMediaTypeError
 from api.runtime import Runtime
 from api.uploads import SPOOL_PREFIX, Upload
-from softreg_core.data.parse import SAMPLES, parse_file, parse_sample
-from softreg_core.data.request import FileFormat
+from softreg_core.data.parse import parse_file, parse_sample
+from softreg_core.data.request import SAMPLES, FileFormat
 from softreg_core.errors import Problem
 from softreg_jobs.datasets import add_dataset, find_dataset
 from softreg_jobs.records import Dataset

@@ -18,7 +18,7 @@ from softreg_core.data.report import DatasetReport
 from softreg_core.data.request import SAMPLES, FileFormat, Format, ParseLimits, ParseRequest
 from softreg_core.errors import DataError, ResourceError, ServiceError
 
-__all__ = ["SAMPLES", "ParseLimits", "parse_file", "parse_sample"]
+__all__ = ["parse_file", "parse_sample"]
 
 DEFAULT_LIMITS = ParseLimits()
 # What the kernel sends for too much processor time, memory or output, and what a parser's crash looks like.
@@ -42,7 +42,7 @@ def parse_file(
 
 
 def parse_sample(name: str, output: Path, limits: ParseLimits = DEFAULT_LIMITS) -> DatasetReport:
-    """Store the sample `name` (one of `SAMPLES`) at `output`.
+    """Store the sample `name` (one of `SAMPLES` of softreg_core.data.request) at `output`.
 
     Raises:
         DataError: there is no such sample (reason `unknown_sample`).

@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from softreg_core.data.confine import confine
-from softreg_core.data.request import DISTINCT_LIMIT, ParseRequest
+from softreg_core.data.request import ParseRequest
 from softreg_core.errors import DataError
 
 if TYPE_CHECKING:
     from softreg_core.data.parsed import ParsedTable
 
-__all__ = ["DISTINCT_LIMIT", "main", "read_table"]
+__all__ = ["main", "read_table"]
 
 
 def read_table(request: ParseRequest) -> ParsedTable:

@@ -42,7 +42,7 @@ class ColumnReport(BaseModel):
     position: int | None = None
     """The column's index along that tensor's second axis."""
     distinct: int | None = None
-    """Number of different values; None above `DISTINCT_LIMIT` of softreg_core.data.read."""
+    """Number of different values; None above `DISTINCT_LIMIT` of softreg_core.data.request."""
     levels: tuple[str, ...] | None = None
     """The different values as text, in the order of their codes; for categories and small whole-number columns."""
     level_counts: tuple[int, ...] | None = None

@@ -7,7 +7,8 @@ import pytest
 from safetensors.numpy import load_file
 from sklearn.datasets import load_breast_cancer, load_digits
 
-from softreg_core.data.parse import SAMPLES, parse_sample
+from softreg_core.data.parse import parse_sample
+from softreg_core.data.request import SAMPLES
 from softreg_core.data.sklearn_samples import read_sample
 from softreg_core.errors import DataError
 
