@@ -1,4 +1,4 @@
-"""Real servers for the tests: one PostgreSQL and one Valkey per session, one fresh migrated database per test.
+"""The project's own files; and real servers: one PostgreSQL and one Valkey per session, a fresh database per test.
 
 `settings` is what most tests want. A fixture of a wider scope calls `new_database` itself:
 
@@ -12,8 +12,10 @@ from __future__ import annotations
 import itertools
 import shutil
 import tempfile
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
@@ -25,6 +27,18 @@ from softreg_jobs.settings import Settings
 
 NewDatabase = Callable[..., Settings]
 _TEMPLATE = "softreg"
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The project's directory."""
+    return Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def project(root: Path) -> dict[str, Any]:
+    """pyproject.toml."""
+    return tomllib.loads((root / "pyproject.toml").read_text())
 
 
 def _run(server: EmbeddedServer) -> Iterator[str]:

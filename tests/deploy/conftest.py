@@ -1,27 +1,18 @@
-"""The container files as data, and the project's own description of itself."""
+"""The container files as data."""
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture(scope="session")
-def root() -> Path:
-    """The project's directory."""
-    return ROOT
-
-
-@pytest.fixture(scope="session")
-def compose() -> dict[str, Any]:
+def compose(root: Path) -> dict[str, Any]:
     """docker-compose.yml, with its anchors merged."""
-    return yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    return yaml.safe_load((root / "docker-compose.yml").read_text())
 
 
 @pytest.fixture(scope="session")
@@ -43,15 +34,9 @@ def long_running(compose: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def project() -> dict[str, Any]:
-    """pyproject.toml."""
-    return tomllib.loads((ROOT / "pyproject.toml").read_text())
-
-
-@pytest.fixture(scope="session")
-def dockerfile() -> list[str]:
+def dockerfile(root: Path) -> list[str]:
     """The Dockerfile's instructions, each one line, without comments."""
-    lines = (line for line in (ROOT / "Dockerfile").read_text().splitlines() if not line.lstrip().startswith("#"))
+    lines = (line for line in (root / "Dockerfile").read_text().splitlines() if not line.lstrip().startswith("#"))
     return [" ".join(line.split()) for line in "\n".join(lines).replace("\\\n", " ").splitlines() if line.strip()]
 
 
