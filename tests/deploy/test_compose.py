@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import typer
 
+from softreg import __version__
 from softreg_jobs.settings import Settings
 
 Services = dict[str, dict[str, Any]]
@@ -103,10 +104,10 @@ def test_the_database_and_the_first_key_reach_only_who_needs_them(compose: dict[
     }
 
 
-def test_images_are_pinned(own: Services, servers: Services, project: dict[str, Any]) -> None:
+def test_images_are_pinned(own: Services, servers: Services, root: Path) -> None:
     assert {service["image"] for service in servers.values()} == {"postgres:18", "valkey/valkey:9"}
-    version = project["project"]["version"]
-    assert all(service["image"].endswith(f":{version}") for service in own.values())
+    assert all(service["image"].endswith(f":{__version__}") for service in own.values())
+    assert set(re.findall(r"--tag softreg-\w+:(\S+)", (root / "Dockerfile").read_text())) == {__version__}
 
 
 def test_what_runs_for_long_is_watched_and_restarted(long_running: Services) -> None:
