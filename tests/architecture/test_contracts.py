@@ -39,7 +39,7 @@ BREACHES = {
     "The root of softreg_core stays free of torch": ("softreg_core/__init__.py", "import numpy"),
     "The training core knows no web, database or queue": ("softreg_core/keyed.py", "import sqlalchemy"),
     "Jobs know no HTTP": ("softreg_jobs/ids.py", "import fastapi"),
-    "Only the doorbell and the worker know Celery": ("softreg/keys.py", "import celery"),
+    "Only the doorbell and the worker know Celery": ("softreg_jobs/ids.py", "import celery"),
     "Migrations know only the tables": ("migrations/env.py", "import softreg_core.errors"),
 }
 
