@@ -107,7 +107,7 @@ def _next_stop(start: int, stop: int) -> int:
 
 
 def _read(connection: Connection, blob: Blob, start: int, stop: int) -> bytes:
-    return b"".join(open_range(connection, blob.id, start, stop))
+    return b"".join(open_range(connection, blob, start, stop))
 
 
 async def _stream(runtime: Runtime, blob: Blob, span: _Span, first: bytes) -> AsyncIterator[bytes]:

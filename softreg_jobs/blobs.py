@@ -1,7 +1,8 @@
 """Bytes in PostgreSQL: chunks of 1 MiB, checked on every read, visible only when whole.
 
 A blob is written as `uploading`, in transactions of at most 32 MiB, and becomes `published` in the transaction that
-also makes it mean something (a checkpoint, a model's file, a dataset). What never gets there is garbage.
+also makes it mean something (a checkpoint, a model's file, a dataset). What nobody holds any more is `discarded`, and
+swept a little later.
 """
 
 from __future__ import annotations
@@ -10,19 +11,24 @@ import hashlib
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
 
-from sqlalchemy import Connection, Engine, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 
 from softreg_core.errors import IntegrityError
 from softreg_jobs.ids import new_id
-from softreg_jobs.tables import blob_chunks, blobs
+from softreg_jobs.tables import blob_chunks, blobs, now
 
-__all__ = ["CHUNK_BYTES", "Blob", "delete_blobs", "open_range", "publish", "save_to", "upload"]
+__all__ = ["CHUNK_BYTES", "Blob", "discard", "open_range", "publish", "save_to", "sweep_blobs", "upload"]
 
 CHUNK_BYTES = 2**20
 _COMMIT_CHUNKS = 32
+_READ_CHUNKS = 4
+# A slow download of a checkpoint may outlast the checkpoint's retention by this much.
+_READERS_SECONDS = 300.0
+_UPLOAD_HOURS = 24
 _COPY = "COPY blob_chunks (blob_id, idx, data, crc32) FROM STDIN (FORMAT BINARY)"
 
 
@@ -95,25 +101,33 @@ def publish(connection: Connection, blob: Blob) -> None:
         raise IntegrityError(f"blob {blob.id} has {size} of {blob.size} bytes")
 
 
-def open_range(connection: Connection, blob_id: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-    """Bytes `start` to `stop` (exclusive) of a published blob, in pieces of at most 1 MiB.
+def open_range(connection: Connection, blob: Blob, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+    """Bytes `start` to `stop` (exclusive) of a stored blob, in pieces of at most 1 MiB.
 
     Raises:
         IntegrityError: a chunk is missing or does not match its checksum.
     """
-    size = connection.execute(
-        select(blobs.c.size).where(blobs.c.id == blob_id, blobs.c.state == "published")
-    ).scalar_one()
-    stop = size if stop is None else min(stop, size)
-    statement = select(blob_chunks.c.data, blob_chunks.c.crc32).where(
-        blob_chunks.c.blob_id == blob_id, blob_chunks.c.idx == bindparam("idx")
+    stop = blob.size if stop is None else min(stop, blob.size)
+    last = -(-stop // CHUNK_BYTES)
+    for first in range(start // CHUNK_BYTES, last, _READ_CHUNKS):
+        rows = _chunks(connection, blob, first, min(first + _READ_CHUNKS, last))
+        for index in range(first, min(first + _READ_CHUNKS, last)):
+            offset = index * CHUNK_BYTES
+            row = rows.get(index)
+            if row is None or len(row[0]) != min(CHUNK_BYTES, blob.size - offset) or zlib.crc32(row[0]) != row[1]:
+                raise IntegrityError(f"chunk {index} of blob {blob.id} is damaged")
+            yield row[0][max(0, start - offset) : stop - offset]
+
+
+def _chunks(connection: Connection, blob: Blob, first: int, last: int) -> dict[int, tuple[bytes, int]]:
+    """Data and checksum of chunks `first` to `last` (exclusive), as far as they are there."""
+    rows = connection.execute(
+        select(blob_chunks)
+        .join(blobs, blobs.c.id == blob_chunks.c.blob_id)
+        .where(blobs.c.id == blob.id, blobs.c.state != "uploading")
+        .where(blob_chunks.c.idx >= first, blob_chunks.c.idx < last)
     )
-    for index in range(start // CHUNK_BYTES, -(-stop // CHUNK_BYTES)):
-        row = connection.execute(statement, {"idx": index}).first()
-        offset = index * CHUNK_BYTES
-        if row is None or len(row.data) != min(CHUNK_BYTES, size - offset) or zlib.crc32(row.data) != row.crc32:
-            raise IntegrityError(f"chunk {index} of blob {blob_id} is damaged")
-        yield row.data[max(0, start - offset) : stop - offset]
+    return {row.idx: (row.data, row.crc32) for row in rows}
 
 
 def save_to(connection: Connection, blob: Blob, path: Path) -> None:
@@ -124,14 +138,21 @@ def save_to(connection: Connection, blob: Blob, path: Path) -> None:
     """
     digest = hashlib.sha256()
     with path.open("wb") as file:
-        for piece in open_range(connection, blob.id):
+        for piece in open_range(connection, blob):
             digest.update(piece)
             file.write(piece)
     if digest.hexdigest() != blob.sha256:
         raise IntegrityError(f"blob {blob.id} does not match its sha256")
 
 
-def delete_blobs(connection: Connection, ids: list[str]) -> None:
-    """Remove blobs and their chunks."""
+def discard(connection: Connection, ids: list[str]) -> None:
+    """Nobody holds these blobs any more; who is reading one may finish."""
     if ids:
-        connection.execute(delete(blobs).where(blobs.c.id.in_(ids)))
+        connection.execute(update(blobs).where(blobs.c.id.in_(ids)).values(state="discarded", discarded_at=now()))
+
+
+def sweep_blobs(connection: Connection) -> None:
+    """Remove what was discarded a while ago, and uploads that were never finished."""
+    is_past = blobs.c.discarded_at < now() - timedelta(seconds=_READERS_SECONDS)
+    is_stale = (blobs.c.state == "uploading") & (blobs.c.created_at < now() - timedelta(hours=_UPLOAD_HOURS))
+    connection.execute(delete(blobs).where(is_past | is_stale))

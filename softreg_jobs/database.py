@@ -1,9 +1,10 @@
-"""The way to PostgreSQL: one engine per process, and a LISTEN that survives nothing (its owner reopens it)."""
+"""The way to PostgreSQL: one engine per process, and sessions that hold a lock or listen (their owner reopens them)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 from sqlalchemy import Engine, create_engine, make_url
@@ -13,7 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from softreg_jobs.settings import Settings
 
-__all__ = ["UNAVAILABLE", "engine_of", "listening"]
+__all__ = ["UNAVAILABLE", "engine_of", "listen", "session"]
 
 UNAVAILABLE = (OperationalError, InterfaceError, PoolTimeoutError, psycopg.OperationalError)
 """What a lost, restarting or overloaded database looks like; the same call may succeed later."""
@@ -31,14 +32,38 @@ def engine_of(settings: Settings, *, pool_size: int = 10) -> Engine:
         max_overflow=5,
         pool_pre_ping=True,
         pool_timeout=10,
-        connect_args={"connect_timeout": 5, "application_name": "softreg"},
+        connect_args=_connect_arguments(settings),
     )
 
 
+def _connect_arguments(settings: Settings) -> dict[str, Any]:
+    """A peer that vanished without a word is noticed within half a minute, at both ends.
+
+    A process that is stopped in the middle of a transaction loses it, and with it the locks that others wait for.
+    """
+    idle_ms = int(1000 * settings.lease_seconds)
+    return {
+        "application_name": "softreg",
+        "connect_timeout": 5,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 15_000,
+        "options": f"-c idle_in_transaction_session_timeout={idle_ms} -c tcp_keepalives_idle=10"
+        " -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3",
+    }
+
+
 @contextmanager
-def listening(settings: Settings, channel: str) -> Iterator[psycopg.Connection]:
-    """An autocommit connection that listens on `channel`; read it with `.notifies(timeout=..., stop_after=1)`."""
-    url = _url(settings).set(drivername="postgresql").render_as_string(hide_password=False)
-    with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
-        connection.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(channel)))
+def session(settings: Settings) -> Iterator[psycopg.Connection]:
+    """An autocommit connection of its own, for locks and notifications that belong to a session."""
+    url = _url(settings)
+    # As SQLAlchemy reads the URL: libpq would read a space or a percent sign in it differently.
+    _, arguments = url.get_dialect()().create_connect_args(url)
+    with psycopg.connect(autocommit=True, **{**arguments, **_connect_arguments(settings)}) as connection:
         yield connection
+
+
+def listen(connection: psycopg.Connection, channel: str) -> None:
+    """Hear `channel` from now on; read it with `.notifies(timeout=..., stop_after=1)`."""
+    connection.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(channel)))

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, Row, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
 from softreg_core.data.report import DatasetReport
-from softreg_jobs.blobs import delete_blobs, publish, upload
+from softreg_jobs.blobs import discard, publish, upload
 from softreg_jobs.errors import NotFoundError
 from softreg_jobs.ids import new_id
 from softreg_jobs.paging import Page, page
@@ -54,7 +54,7 @@ def add_dataset(
             .returning(datasets.c.id)
         ).first()
         if added is None:
-            delete_blobs(connection, [blob.id])
+            discard(connection, [blob.id])
     return chosen
 
 

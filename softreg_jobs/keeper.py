@@ -10,18 +10,19 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import psycopg
 import structlog
 from sqlalchemy import delete, select
 
 from softreg_jobs import queue, store, workers
-from softreg_jobs.database import UNAVAILABLE, engine_of, listening
+from softreg_jobs.blobs import sweep_blobs
+from softreg_jobs.database import UNAVAILABLE, engine_of, listen, session
 from softreg_jobs.errors import UnavailableError
 from softreg_jobs.logs import configure_logs
 from softreg_jobs.settings import Settings, load_settings
-from softreg_jobs.tables import blobs, idempotency, now, outbox
+from softreg_jobs.tables import idempotency, now, outbox
 
 __all__ = ["LEADER_LOCK", "Keeper", "main"]
 
@@ -29,8 +30,8 @@ LEADER_LOCK = 7_390_114_275_002
 """The advisory lock of the keeper that leads."""
 _RELAY_BATCH = 100
 _SWEEP_SECONDS = 600.0
+_REDIS_PAUSE_SECONDS = 1.0
 _IDEMPOTENCY_HOURS = 24
-_STALE_UPLOAD_HOURS = 24
 
 log = structlog.get_logger("keeper")
 
@@ -44,7 +45,8 @@ class Keeper:
         self._app = queue.celery_app(settings)
         self._stopped = threading.Event()
         self._reap_from = 0.0
-        self._relay_from = 0.0
+        self._reaped_at: datetime | None = None
+        self._ring_from = 0.0
         self._next: dict[str, float] = {}
 
     def stop(self) -> None:
@@ -55,8 +57,8 @@ class Keeper:
         """Lead when nobody else does, until stopped; a lost database is waited for."""
         while not self._stopped.is_set():
             try:
-                with listening(self._settings, "softreg_keeper") as session:
-                    self._lead_or_wait(session)
+                with session(self._settings) as connection:
+                    self._lead_or_wait(connection)
             except UNAVAILABLE as error:
                 log.warning("database_unavailable", error=type(error).__name__)
                 self._hold_reaper()
@@ -68,28 +70,35 @@ class Keeper:
         self._engine.dispose()
         self._app.close()
 
-    def _lead_or_wait(self, session: psycopg.Connection) -> None:
+    def _lead_or_wait(self, connection: psycopg.Connection) -> None:
         while not self._stopped.is_set():
-            row = session.execute("SELECT pg_try_advisory_lock(%s)", (LEADER_LOCK,)).fetchone()
+            row = connection.execute("SELECT pg_try_advisory_lock(%s)", (LEADER_LOCK,)).fetchone()
             if row is not None and row[0]:
                 log.info("leading")
-                self._lead(session)
+                self._lead(connection)
                 return
             self._stopped.wait(1.0)
 
-    def _lead(self, session: psycopg.Connection) -> None:
-        self._hold_reaper_after_restart(session)
+    def _lead(self, connection: psycopg.Connection) -> None:
+        # Only now: one who waits would never read what it hears.
+        listen(connection, "softreg_keeper")
+        self._hold_reaper_after_restart(connection)
         while not self._stopped.is_set():
             self.turn()
-            for _ in session.notifies(timeout=self._settings.keeper_poll_seconds, stop_after=1):
+            for _ in connection.notifies(timeout=self._settings.keeper_poll_seconds, stop_after=1):
                 pass
 
     def turn(self) -> None:
-        """Everything that is due now."""
-        self._relay()
-        self._at_most_every(self._settings.ring_again_seconds, self._ring_again)
+        """Everything that is due now; what needs PostgreSQL alone comes before what may wait for Redis."""
         self._at_most_every(min(1.0, self._settings.lease_seconds / 4), self._reap)
         self._at_most_every(_SWEEP_SECONDS, self._sweep)
+        if time.monotonic() >= self._ring_from:
+            try:
+                self._relay()
+                self._at_most_every(self._settings.ring_again_seconds, self._ring_again)
+            except UnavailableError:
+                log.warning("redis_unavailable")
+                self._ring_from = time.monotonic() + _REDIS_PAUSE_SECONDS
 
     def _at_most_every(self, seconds: float, action: Callable[[], None]) -> None:
         now_seconds = time.monotonic()
@@ -101,49 +110,51 @@ class Keeper:
         """After an outage the workers' beats are late through no fault of theirs: watch for one full lease first."""
         self._reap_from = time.monotonic() + self._settings.lease_seconds
 
-    def _hold_reaper_after_restart(self, session: psycopg.Connection) -> None:
-        age = session.execute("SELECT extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())").fetchone()
+    def _hold_reaper_after_restart(self, connection: psycopg.Connection) -> None:
+        age = connection.execute("SELECT extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())").fetchone()
         if age is not None and float(age[0]) < self._settings.lease_seconds:
             self._hold_reaper()
 
     def _relay(self) -> None:
-        """Ring what the outbox holds. A row goes in the transaction that rang it: at least once, hardly ever twice."""
-        if time.monotonic() < self._relay_from:
-            return
+        """Ring what the outbox holds: at least once, since a row goes only after its doorbell.
+
+        No transaction is open while Redis is spoken to: a Redis that hangs must hold no row.
+        """
+        statement = (
+            select(outbox.c.id, outbox.c.key)
+            .where(outbox.c.topic == "doorbell")
+            .order_by(outbox.c.id)
+            .limit(_RELAY_BATCH)
+        )
         with self._engine.begin() as connection:
-            rows = connection.execute(
-                select(outbox.c.id, outbox.c.key)
-                .where(outbox.c.sent_at.is_(None), outbox.c.topic == "doorbell")
-                .order_by(outbox.c.id)
-                .limit(_RELAY_BATCH)
-                .with_for_update(skip_locked=True)
-            ).all()
-            rung: list[int] = []
-            try:
-                for row in rows:
-                    queue.ring(self._app, row.key)
-                    rung.append(row.id)
-            except UnavailableError:
-                log.warning("redis_unavailable", waiting=len(rows) - len(rung))
-                self._relay_from = time.monotonic() + 1.0
+            rows = connection.execute(statement).all()
+        rung: list[int] = []
+        try:
+            for row in rows:
+                queue.ring(self._app, row.key)
+                rung.append(row.id)
+        finally:
             if rung:
-                connection.execute(delete(outbox).where(outbox.c.id.in_(rung)))
+                with self._engine.begin() as connection:
+                    connection.execute(delete(outbox).where(outbox.c.id.in_(rung)))
 
     def _ring_again(self) -> None:
-        with self._engine.connect() as connection:
-            wanted = workers.doorbells_wanted(connection, alive_seconds=3 * self._settings.beat_seconds)
-        try:
-            for kind, count in wanted.items():
-                for _ in range(count):
-                    queue.ring(self._app, kind)
-        except UnavailableError:
-            log.warning("redis_unavailable")
+        with self._engine.begin() as connection:
+            wanted = workers.doorbells_wanted(connection, alive_seconds=self._settings.silent_seconds)
+        for kind, count in wanted.items():
+            for _ in range(count):
+                queue.ring(self._app, kind)
 
     def _reap(self) -> None:
+        with self._engine.begin() as connection:
+            at = connection.execute(select(now())).scalar_one()
+            expired = store.expired_leases(connection)
+        # The machine slept: the workers' beats are late through no fault of theirs.
+        if self._reaped_at is not None and (at - self._reaped_at).total_seconds() > self._settings.lease_seconds / 2:
+            self._hold_reaper()
+        self._reaped_at = at
         if time.monotonic() < self._reap_from:
             return
-        with self._engine.connect() as connection:
-            expired = store.expired_leases(connection)
         for job_id in expired:
             with self._engine.begin() as connection:
                 state = store.reap(connection, job_id)
@@ -155,8 +166,7 @@ class Keeper:
             connection.execute(
                 delete(idempotency).where(idempotency.c.created_at < now() - timedelta(hours=_IDEMPOTENCY_HOURS))
             )
-            old_upload = blobs.c.created_at < now() - timedelta(hours=_STALE_UPLOAD_HOURS)
-            connection.execute(delete(blobs).where(blobs.c.state == "uploading", old_upload))
+            sweep_blobs(connection)
             workers.forget_lost(connection, silent_seconds=3600.0)
 
 

@@ -107,7 +107,7 @@ class Settings(BaseSettings):
     ring_again_seconds: Seconds = 5.0
     """How often doorbells are rung anew for jobs that wait although a worker is free."""
     metrics_flush_seconds: Seconds = 0.5
-    cancel_grace_seconds: Seconds = 5.0
+    cancel_grace_seconds: Seconds = 4.0
     """How long a runner may take to reach a step boundary before it is killed."""
     runner_jobs: Annotated[int, Field(ge=1)] = 500
     """A warm runner is replaced after this many jobs."""

@@ -90,14 +90,17 @@ api_keys = Table(
     _at("revoked_at", nullable=True),
 )
 
+_BLOB_STATES = "('uploading', 'published', 'discarded')"
+
 blobs = Table(
     "blobs",
     metadata,
     _id(),
     Column("sha256", Text, nullable=False),
     Column("size", BigInteger, nullable=False),
-    Column("state", Text, CheckConstraint("state IN ('uploading', 'published')", name="state"), nullable=False),
+    Column("state", Text, CheckConstraint(f"state IN {_BLOB_STATES}", name="state"), nullable=False),
     _at("created_at", filled=True),
+    _at("discarded_at", nullable=True),
 )
 
 blob_chunks = Table(
@@ -124,6 +127,7 @@ datasets = Table(
     _json("metadata", default="'{}'::jsonb"),
     _at("created_at", filled=True),
     Index("datasets_tenant_id_id_idx", "tenant_id", "id"),
+    Index("datasets_blob_id_idx", "blob_id"),
 )
 
 _STATES = "('queued', 'running', 'pausing', 'paused', 'cancelling', 'succeeded', 'failed', 'cancelled')"
@@ -168,7 +172,14 @@ jobs = Table(
     _at("updated_at", filled=True),
     _at("started_at", nullable=True),
     _at("finished_at", nullable=True),
-    Index("jobs_claim_idx", text("priority DESC"), "run_after", "id", postgresql_where=text("state = 'queued'")),
+    Index(
+        "jobs_claim_idx",
+        "device_kind",
+        text("priority DESC"),
+        "run_after",
+        "id",
+        postgresql_where=text("state = 'queued'"),
+    ),
     Index("jobs_tenant_id_id_idx", "tenant_id", "id"),
     Index("jobs_tenant_open_idx", "tenant_id", postgresql_where=text("state IN ('queued', 'paused')")),
 )
@@ -237,8 +248,10 @@ metrics = Table(
     _ref("job_id", "jobs.id", cascade=True),
     Column("fence", BigInteger, nullable=False),
     Column("series", Text, nullable=False),
+    Column("first_step", BigInteger, nullable=False),
     Column("steps", ARRAY(BigInteger), nullable=False),
     Column("values", ARRAY(Double), nullable=False),
+    UniqueConstraint("job_id", "fence", "series", "first_step"),
     Index("metrics_job_id_id_idx", "job_id", "id"),
 )
 
@@ -252,10 +265,12 @@ checkpoints = Table(
     Column("epoch", Integer, nullable=False),
     _ref("blob_id", "blobs.id"),
     _json("metrics"),
+    _json("summary"),
     Column("is_best", Boolean, nullable=False, server_default=text("false")),
     Column("pinned", Boolean, nullable=False, server_default=text("false")),
     _at("created_at", filled=True),
     UniqueConstraint("job_id", "step"),
+    Index("checkpoints_blob_id_idx", "blob_id"),
 )
 
 models = Table(
@@ -276,6 +291,7 @@ model_files = Table(
     _ref("blob_id", "blobs.id"),
     Column("media_type", Text, nullable=False),
     PrimaryKeyConstraint("model_id", "name"),
+    Index("model_files_blob_id_idx", "blob_id"),
 )
 
 outbox = Table(
@@ -284,11 +300,7 @@ outbox = Table(
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("topic", Text, nullable=False),
     Column("key", Text, nullable=False),
-    _json("payload", default="'{}'::jsonb"),
     _at("created_at", filled=True),
-    _at("sent_at", nullable=True),
-    Column("tries", Integer, nullable=False, server_default="0"),
-    Index("outbox_unsent_idx", "id", postgresql_where=text("sent_at IS NULL")),
 )
 
 idempotency = Table(
@@ -313,7 +325,7 @@ workers = Table(
     Column("version", Text, nullable=False),
     Column("slots", Integer, nullable=False),
     Column("devices", ARRAY(Text), nullable=False),
-    Column("state", Text, CheckConstraint("state IN ('ready', 'draining')", name="state"), nullable=False),
+    Column("state", Text, CheckConstraint("state IN ('ready', 'sick', 'draining')", name="state"), nullable=False),
     _at("started_at", filled=True),
     _at("beat_at", filled=True),
 )

@@ -32,9 +32,8 @@ def takes(device: str) -> tuple[str, ...]:
     return ("auto", "cpu") if device == "cpu" else tuple(dict.fromkeys(("auto", "cuda", device)))
 
 
-def announce(connection: Connection, worker_id: str, kinds: Sequence[str], *, is_draining: bool = False) -> None:
-    """Say that this process works, or still works."""
-    state = "draining" if is_draining else "ready"
+def announce(connection: Connection, worker_id: str, kinds: Sequence[str], *, state: str = "ready") -> None:
+    """Say that this process is there: `ready`, `draining` before it leaves, or `sick` when its runner won't start."""
     statement = insert(workers).values(
         id=worker_id,
         host=socket.gethostname(),
@@ -75,8 +74,9 @@ def has_started_since(connection: Connection, moment: datetime) -> bool:
 
 
 def lives_on(connection: Connection, host: str, *, alive_seconds: float) -> bool:
-    """Whether a worker of `host` beats, be it that it drains."""
-    return bool(connection.execute(select(exists().where(workers.c.host == host, _beats(alive_seconds)))).scalar_one())
+    """Whether a worker of `host` beats and is well, be it that it drains."""
+    found = exists().where(workers.c.host == host, workers.c.state != "sick", _beats(alive_seconds))
+    return bool(connection.execute(select(found)).scalar_one())
 
 
 def living_kinds(connection: Connection, *, alive_seconds: float) -> Counter[str]:

@@ -5,7 +5,7 @@ The Celery task is only a doorbell. Signals: the parent tells its child to drain
 
 from __future__ import annotations
 
-import multiprocessing
+import mmap
 import os
 from typing import Any
 
@@ -25,7 +25,8 @@ _settings = load_settings()
 _device = choose_device(_settings.device)
 # Known and made before the fork, so that parent and child share them.
 _parent = os.getpid()
-_draining = multiprocessing.get_context("fork").Event()
+# One shared byte and no lock: a child that is killed while it holds a lock would leave it held for ever.
+_draining = mmap.mmap(-1, 1)
 _supervisor: Supervisor | None = None
 
 app = celery_app(_settings, takes(_device))
@@ -39,14 +40,14 @@ def _set_up_logging(**_: Any) -> None:
 @signals.worker_shutting_down.connect
 def _drain(**_: Any) -> None:
     """In the parent, at SIGTERM: a running job is saved and given back; Celery by itself would wait for its end."""
-    _draining.set()
+    _draining[0] = 1
 
 
 @signals.worker_process_init.connect
 def _begin(**_: Any) -> None:
     global _supervisor  # noqa: PLW0603  # the slot of this process; Celery's signals leave no other place
     die_with_parent(_parent)
-    _supervisor = Supervisor(_settings, _device, _draining.is_set)
+    _supervisor = Supervisor(_settings, _device, lambda: _draining[0] == 1)
     _supervisor.start()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from softreg_core.spec.training import is_larger_better
 from softreg_jobs.states import JobState
-from softreg_jobs.store import Claim
+from softreg_jobs.store import Claim, StoredCheckpoint
 
 __all__ = ["Attempt", "finite"]
 
@@ -21,6 +21,17 @@ _EVENT_SECONDS = 5.0
 def finite(values: dict[str, float]) -> dict[str, float | None]:
     """The same metrics as JSON can hold them: NaN and infinities as None."""
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+
+def _valid_until(resume: StoredCheckpoint | None) -> dict[str, dict[str, float | int | None]]:
+    """The checkpoint's summary; a best that was found after its step will be found again, or not."""
+    if resume is None:
+        return {}
+    void = {"best": None, "best_step": None}
+    return {
+        name: {**entry, **(void if (entry["best_step"] or 0) > resume.step else {})}
+        for name, entry in resume.summary.items()
+    }
 
 
 class Attempt:
@@ -42,7 +53,7 @@ class Attempt:
         self._rate_mark: tuple[float, int] | None = None
         self._blocks: Series = {}
         self._event_at = -_EVENT_SECONDS
-        self._metrics: dict[str, dict[str, float | int | None]] = dict(mine.metrics)
+        self._metrics: dict[str, dict[str, float | int | None]] = _valid_until(mine.resume)
 
     def snapshot(self) -> tuple[int, dict[str, object]]:
         """The step, and progress and metrics as the API shows them."""
@@ -101,16 +112,15 @@ class Attempt:
     def progress(self) -> dict[str, Any]:
         """How far training is; the API adds the percentage."""
         total = self._total.get("total_steps")
-        left = None
-        if self._rate and total is not None:
-            left = round((total - self._step) / self._rate, 3)
+        rate = self._rate  # once: the other thread may set it to 0 in between
+        left = round((total - self._step) / rate, 3) if rate and total is not None else None
         return {
             "phase": self._phase,
             "step": self._step,
             "total_steps": total,
             "epoch": self._epoch,
             "epochs": self._total.get("epochs"),
-            "steps_per_second": round(self._rate, 1) if self._rate else None,
+            "steps_per_second": round(rate, 1) if rate else None,
             "seconds_remaining": left,
         }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 import psycopg
@@ -12,13 +13,15 @@ import structlog
 from sqlalchemy import Engine
 
 from softreg_jobs import store, workers
-from softreg_jobs.database import UNAVAILABLE, listening
+from softreg_jobs.database import UNAVAILABLE, listen, session
 from softreg_jobs.errors import FencedError
 from softreg_jobs.settings import Settings
 from softreg_jobs.states import JobState
 
 __all__ = ["Heart", "Pulse"]
 
+_STOP_SECONDS = 0.25
+_JOIN_SECONDS = 5.0
 log = structlog.get_logger("heart")
 
 
@@ -42,7 +45,14 @@ class Pulse(Protocol):
 class Heart(threading.Thread):
     """Beats every `beat_seconds`, and at once when the current job's state changes."""
 
-    def __init__(self, settings: Settings, engine: Engine, worker_id: str, kinds: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        worker_id: str,
+        kinds: tuple[str, ...],
+        is_draining: Callable[[], bool],
+    ) -> None:
         super().__init__(name="heart", daemon=True)
         self._settings = settings
         self._engine = engine
@@ -53,7 +63,8 @@ class Heart(threading.Thread):
         self._pulse: Pulse | None = None
         self._renewed = 0.0
         self._stopped = threading.Event()
-        self.is_draining = False
+        self._is_draining = is_draining
+        self.is_sick = False
 
     def attach(self, pulse: Pulse) -> None:
         """Begin to keep an attempt's lease, which was granted just now."""
@@ -69,36 +80,46 @@ class Heart(threading.Thread):
     def stop(self) -> None:
         """Leave the list of workers and end."""
         self._stopped.set()
-        with contextlib.suppress(*UNAVAILABLE), self._engine.begin() as connection:
-            workers.forget(connection, self._worker_id)
+        self.join(_JOIN_SECONDS)
+
+    def silent_seconds(self) -> float:
+        """How long the ledger has not answered a beat of the current attempt; 0 when there is none."""
+        return time.monotonic() - self._renewed if self._pulse is not None else 0.0
 
     def run(self) -> None:
-        """Beat; when the database is away, try again until it is back."""
+        """Beat until stopped; whatever goes wrong, try again."""
         while not self._stopped.is_set():
             try:
-                with listening(self._settings, "softreg_job") as session:
+                with session(self._settings) as connection:
+                    listen(connection, "softreg_job")
                     self._announce()
                     while not self._stopped.is_set():
                         self.beat()
-                        self._rest(session)
+                        self._rest(connection)
             except UNAVAILABLE as error:
                 log.warning("database_unavailable", error=type(error).__name__)
-                self._check_lease()
-                self._stopped.wait(min(0.5, self._settings.beat_seconds))
+            except Exception:
+                # A database in recovery refuses writes in many words; a worker without a heart would be lost.
+                log.exception("beat_failed")
+            self._stopped.wait(min(0.5, self._settings.beat_seconds))
+        with contextlib.suppress(*UNAVAILABLE), self._engine.begin() as database:
+            workers.forget(database, self._worker_id)
 
-    def _rest(self, session: psycopg.Connection) -> None:
+    def _rest(self, connection: psycopg.Connection) -> None:
         """Sleep until the next beat is due, or until the current job's state changes."""
         due = time.monotonic() + self._settings.beat_seconds
         while (left := due - time.monotonic()) > 0 and not self._stopped.is_set():
-            for notice in session.notifies(timeout=left, stop_after=1):
+            for notice in connection.notifies(timeout=min(left, _STOP_SECONDS), stop_after=1):
                 pulse = self._pulse
                 if pulse is not None and notice.payload == pulse.mine.job_id:
                     return
-        self._announce()
+        if not self._stopped.is_set():
+            self._announce()
 
     def _announce(self) -> None:
+        state = "draining" if self._is_draining() else "sick" if self.is_sick else "ready"
         with self._engine.begin() as connection:
-            workers.announce(connection, self._worker_id, self._kinds, is_draining=self.is_draining)
+            workers.announce(connection, self._worker_id, self._kinds, state=state)
 
     def beat(self) -> None:
         """Renew the current attempt's lease, tell how far it is, and hear what its owner wishes.
@@ -125,11 +146,3 @@ class Heart(threading.Thread):
                 return
             self._renewed = time.monotonic()
             pulse.heard(state)
-
-    def _check_lease(self) -> None:
-        """Without an answer for a whole lease, somebody else may own the job by now."""
-        with self._lock:
-            pulse = self._pulse
-            if pulse is not None and time.monotonic() - self._renewed > self._settings.lease_seconds:
-                self._pulse = None
-                pulse.lost()

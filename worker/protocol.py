@@ -67,7 +67,8 @@ def decode(line: bytes) -> dict[str, Any]:
     Raises:
         ValueError: it is not a JSON object with a `type`.
     """
-    message = json.loads(line)
+    # PostgreSQL keeps no NUL, and a message may quote what a library said.
+    message = json.loads(line.replace(rb"\u0000", rb"\ufffd"))
     if not isinstance(message, dict) or not isinstance(message.get("type"), str):
         raise ValueError("not a message")  # noqa: TRY004  # the text is wrong, not its type
     return message

@@ -34,6 +34,8 @@ __all__ = ["Supervisor"]
 T = TypeVar("T")
 _LISTEN_SECONDS = 0.1
 _RETRY_SECONDS = 0.25
+_START_SECONDS = 120.0
+_LONGEST_PAUSE_SECONDS = 60.0
 _MEDIA_TYPES = {".json": "application/json"}
 log = structlog.get_logger("supervisor")
 
@@ -50,7 +52,7 @@ class Supervisor:
         self._kinds = takes(device)
         self._spool = Spool(settings.spool_dir)
         self._runner = WarmRunner(settings, self._spool.directory)
-        self._heart = Heart(settings, self._engine, self._worker_id, self._kinds)
+        self._heart = Heart(settings, self._engine, self._worker_id, self._kinds, is_draining)
 
     def start(self) -> None:
         """Warm the runner and make this worker known."""
@@ -66,8 +68,34 @@ class Supervisor:
 
     def work(self) -> None:
         """Take jobs until none is claimable. Never raises: a doorbell has nobody to report to."""
-        while not self._is_draining() and (mine := self._claim()) is not None:
+        while self._has_runner() and (mine := self._claim()) is not None:
             self._attempt(mine)
+
+    def _has_runner(self) -> bool:
+        """Wait until the runner is ready; False when this worker drains.
+
+        No job is claimed before: a worker whose runner does not even start is sick itself, and must not take job
+        after job with it.
+        """
+        pause = 1.0
+        while not self._is_draining():
+            try:
+                self._runner.start()
+                if self._runner.is_ready(_START_SECONDS, self._is_draining):
+                    self._heart.is_sick = False
+                    return True
+            except RunnerDiedError:
+                ended = self._runner.end()
+                self._heart.is_sick = True
+                log.exception("runner_does_not_start", runner=str(ended), log_tail=self._runner.log_tail)
+                self._rest(pause)
+                pause = min(2.0 * pause, _LONGEST_PAUSE_SECONDS)
+        return False
+
+    def _rest(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not self._is_draining():
+            time.sleep(_LISTEN_SECONDS)
 
     def _claim(self) -> store.Claim | None:
         try:
@@ -119,16 +147,18 @@ class Supervisor:
         asked_at: float | None = None
         while True:
             message = self._runner.receive(_LISTEN_SECONDS)
-            if attempt.is_lost:
+            if self._is_lost(attempt):
                 raise FencedError("the lease is gone")
             action = self._wish(attempt)
             if action is not None and asked_at is None:
                 asked_at = time.monotonic()
                 self._runner.control(action)
+            if message is not None and self._record(attempt, message):
+                return
+            if message is not None and asked_at is not None:
+                asked_at = time.monotonic()  # it speaks: what it saves is worth the wait
             if asked_at is not None and time.monotonic() - asked_at > self._settings.cancel_grace_seconds:
                 self._end_stuck(attempt)
-                return
-            if message is not None and self._record(attempt, message):
                 return
             if time.monotonic() - flushed_at > self._settings.metrics_flush_seconds:
                 flushed_at = time.monotonic()
@@ -191,7 +221,12 @@ class Supervisor:
         self._flush(attempt)
         blob = self._upload(attempt, message["file"])
         new = store.NewCheckpoint(
-            blob, message["step"], message["epoch"], finite(message["metrics"]), message["is_best"]
+            blob,
+            message["step"],
+            message["epoch"],
+            finite(message["metrics"]),
+            attempt.metrics(),
+            message["is_best"],
         )
         keep_last = attempt.mine.spec["checkpoints"]["keep_last"]
         self._persist(attempt, lambda c: store.publish_checkpoint(c, attempt.mine, new, keep_last=keep_last))
@@ -280,6 +315,10 @@ class Supervisor:
             log_tail=self._runner.log_tail or None,
         )
 
+    def _is_lost(self, attempt: Attempt) -> bool:
+        """Somebody else owns the job by now, or may: a whole lease went by without an answer."""
+        return attempt.is_lost or self._heart.silent_seconds() > self._settings.lease_seconds
+
     def _persist(self, attempt: Attempt, write: Callable[[Connection], T]) -> T:
         """One transaction, tried until the database answers or the lease is lost."""
 
@@ -291,7 +330,7 @@ class Supervisor:
 
     def _again(self, attempt: Attempt, action: Callable[[], T]) -> T:
         while True:
-            if attempt.is_lost:
+            if self._is_lost(attempt):
                 raise FencedError(f"job {attempt.mine.job_id}: the lease was lost")
             try:
                 return action()

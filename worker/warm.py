@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -63,6 +64,7 @@ class WarmRunner:
         self._log: deque[str] = deque(maxlen=_LOG_LINES)
         self._log_reader: threading.Thread | None = None
         self._jobs = 0
+        self._said_ready = False
 
     @property
     def log_tail(self) -> str:
@@ -84,11 +86,27 @@ class WarmRunner:
             cwd=self._directory,
             start_new_session=True,
         )
-        self._buffer, self._jobs = b"", 0
+        self._buffer, self._jobs, self._said_ready = b"", 0, False
         self._log = deque(maxlen=_LOG_LINES)
         stderr = _pipe(self._process.stderr)
         self._log_reader = threading.Thread(target=_drain, args=(stderr, self._log), daemon=True)
         self._log_reader.start()
+
+    def is_ready(self, seconds: float, gives_up: Callable[[], bool]) -> bool:
+        """Wait until it can take a job; False when `gives_up` says so first.
+
+        Raises:
+            RunnerDiedError: it ended instead, or does not get ready in time.
+        """
+        deadline = time.monotonic() + seconds
+        while not self._said_ready:
+            if gives_up():
+                return False
+            if time.monotonic() > deadline:
+                raise RunnerDiedError(f"the runner is not ready after {seconds:g} s")
+            message = self.receive(0.1)
+            self._said_ready = message is not None and message["type"] == "ready"
+        return True
 
     def run(self, request: RunRequest) -> None:
         """Hand it a job."""
@@ -183,5 +201,5 @@ def _drain(stream: IO[bytes], log: deque[str]) -> None:
     """Read standard error to its end, so that the runner never blocks on it."""
     with contextlib.suppress(OSError, ValueError):
         for line in stream:
-            log.append(line.decode("utf-8", "replace").rstrip()[:2000])
+            log.append(line.decode("utf-8", "replace").replace("\0", "\ufffd").rstrip()[:2000])
     stream.close()

@@ -9,8 +9,9 @@ CREATE TABLE blobs (
     id TEXT NOT NULL,
     sha256 TEXT NOT NULL,
     size BIGINT NOT NULL,
-    state TEXT NOT NULL CONSTRAINT blobs_state_check CHECK (state IN ('uploading', 'published')),
+    state TEXT NOT NULL CONSTRAINT blobs_state_check CHECK (state IN ('uploading', 'published', 'discarded')),
     created_at TIMESTAMP WITH TIME ZONE DEFAULT softreg_now() NOT NULL,
+    discarded_at TIMESTAMP WITH TIME ZONE,
     CONSTRAINT blobs_pkey PRIMARY KEY (id)
 );
 
@@ -25,14 +26,9 @@ CREATE TABLE outbox (
     id BIGINT GENERATED ALWAYS AS IDENTITY,
     topic TEXT NOT NULL,
     key TEXT NOT NULL,
-    payload JSONB DEFAULT '{}'::jsonb NOT NULL,
     created_at TIMESTAMP WITH TIME ZONE DEFAULT softreg_now() NOT NULL,
-    sent_at TIMESTAMP WITH TIME ZONE,
-    tries INTEGER DEFAULT '0' NOT NULL,
     CONSTRAINT outbox_pkey PRIMARY KEY (id)
 );
-
-CREATE INDEX outbox_unsent_idx ON outbox (id) WHERE sent_at IS NULL;
 
 CREATE TABLE tenants (
     id TEXT NOT NULL,
@@ -49,7 +45,7 @@ CREATE TABLE workers (
     version TEXT NOT NULL,
     slots INTEGER NOT NULL,
     devices TEXT[] NOT NULL,
-    state TEXT NOT NULL CONSTRAINT workers_state_check CHECK (state IN ('ready', 'draining')),
+    state TEXT NOT NULL CONSTRAINT workers_state_check CHECK (state IN ('ready', 'sick', 'draining')),
     started_at TIMESTAMP WITH TIME ZONE DEFAULT softreg_now() NOT NULL,
     beat_at TIMESTAMP WITH TIME ZONE DEFAULT softreg_now() NOT NULL,
     CONSTRAINT workers_pkey PRIMARY KEY (id)
@@ -154,7 +150,7 @@ CREATE TABLE jobs (
     CONSTRAINT jobs_dataset_id_fkey FOREIGN KEY (dataset_id) REFERENCES datasets (id)
 );
 
-CREATE INDEX jobs_claim_idx ON jobs (priority DESC, run_after, id) WHERE state = 'queued';
+CREATE INDEX jobs_claim_idx ON jobs (device_kind, priority DESC, run_after, id) WHERE state = 'queued';
 
 CREATE INDEX jobs_tenant_id_id_idx ON jobs (tenant_id, id);
 
@@ -187,6 +183,7 @@ CREATE TABLE checkpoints (
     epoch INTEGER NOT NULL,
     blob_id TEXT NOT NULL,
     metrics JSONB NOT NULL,
+    summary JSONB NOT NULL,
     is_best BOOLEAN DEFAULT false NOT NULL,
     pinned BOOLEAN DEFAULT false NOT NULL,
     created_at TIMESTAMP WITH TIME ZONE DEFAULT softreg_now() NOT NULL,
@@ -226,9 +223,11 @@ CREATE TABLE metrics (
     job_id TEXT NOT NULL,
     fence BIGINT NOT NULL,
     series TEXT NOT NULL,
+    first_step BIGINT NOT NULL,
     steps BIGINT[] NOT NULL,
     values DOUBLE PRECISION[] NOT NULL,
     CONSTRAINT metrics_pkey PRIMARY KEY (id),
+    CONSTRAINT metrics_job_id_fence_series_first_step_key UNIQUE (job_id, fence, series, first_step),
     CONSTRAINT metrics_job_id_fkey FOREIGN KEY (job_id) REFERENCES jobs (id) ON DELETE CASCADE
 );
 
@@ -255,6 +254,13 @@ CREATE TABLE model_files (
     CONSTRAINT model_files_model_id_fkey FOREIGN KEY (model_id) REFERENCES models (id) ON DELETE CASCADE,
     CONSTRAINT model_files_blob_id_fkey FOREIGN KEY (blob_id) REFERENCES blobs (id)
 );
+
+-- A blob's row is deleted only when nothing refers to it: these find what does.
+CREATE INDEX checkpoints_blob_id_idx ON checkpoints (blob_id);
+
+CREATE INDEX model_files_blob_id_idx ON model_files (blob_id);
+
+CREATE INDEX datasets_blob_id_idx ON datasets (blob_id);
 
 -- A job's history of states, which every reply shows, among many events of its progress.
 CREATE INDEX job_events_state_idx ON job_events (job_id, seq) WHERE type = 'state';

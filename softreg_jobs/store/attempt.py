@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, select, union_all, update
+from sqlalchemy.dialects.postgresql import insert
 
-from softreg_jobs.blobs import Blob, delete_blobs, publish
+from softreg_jobs.blobs import Blob, discard, publish
 from softreg_jobs.errors import FencedError
 from softreg_jobs.ids import new_id
 from softreg_jobs.states import ACTIVE, Actor, JobState
@@ -38,6 +39,7 @@ class StoredCheckpoint:
     step: int
     epoch: int
     blob: Blob
+    summary: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,6 @@ class Claim:
     dataset: Blob
     resume: StoredCheckpoint | None
     best: StoredCheckpoint | None
-    metrics: dict[str, Any]
-    """Last and best of each metric when the attempt before ended; empty when training starts anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,8 @@ class NewCheckpoint:
     step: int
     epoch: int
     metrics: dict[str, float | None]
+    summary: dict[str, Any]
+    """Last and best of each metric so far: what an attempt that goes on from here starts with."""
     is_best: bool
 
 
@@ -73,14 +75,7 @@ def claim(connection: Connection, worker_id: str, kinds: Sequence[str], *, lease
 
     SKIP LOCKED lets many workers claim at once without waiting for each other or taking the same job.
     """
-    candidate = (
-        select(jobs.c.id)
-        .where(jobs.c.state == JobState.QUEUED, jobs.c.run_after <= now(), jobs.c.device_kind.in_(kinds))
-        .order_by(jobs.c.priority.desc(), jobs.c.run_after, jobs.c.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    )
-    job_id = connection.execute(candidate).scalar()
+    job_id = next(filter(None, (_lock_first(connection, kind) for kind in _kinds_in_turn(connection, kinds))), None)
     if job_id is None:
         return None
     row = move(
@@ -133,8 +128,37 @@ def claim(connection: Connection, worker_id: str, kinds: Sequence[str], *, lease
         dataset=Blob(*data),
         resume=resume,
         best=_stored_checkpoint(connection, row.best_checkpoint_id),
-        metrics=row.metrics if resume else {},
     )
+
+
+def _kinds_in_turn(connection: Connection, kinds: Sequence[str]) -> list[str]:
+    """The device kinds with something claimable, the one whose first job comes first at the front.
+
+    One look into the index for each kind: a long queue of another kind is never walked through.
+    """
+    heads = [
+        select(jobs.c.device_kind, jobs.c.priority, jobs.c.run_after, jobs.c.id)
+        .where(jobs.c.state == JobState.QUEUED, jobs.c.device_kind == kind, jobs.c.run_after <= now())
+        .order_by(jobs.c.priority.desc(), jobs.c.run_after, jobs.c.id)
+        .limit(1)
+        .subquery()
+        for kind in kinds
+    ]
+    first = union_all(*(select(head) for head in heads)).subquery()
+    order = (first.c.priority.desc(), first.c.run_after, first.c.id)
+    return list(connection.execute(select(first.c.device_kind).order_by(*order)).scalars())
+
+
+def _lock_first(connection: Connection, kind: str) -> str | None:
+    """Lock the first claimable job of a kind that nobody else is at."""
+    statement = (
+        select(jobs.c.id)
+        .where(jobs.c.state == JobState.QUEUED, jobs.c.device_kind == kind, jobs.c.run_after <= now())
+        .order_by(jobs.c.priority.desc(), jobs.c.run_after, jobs.c.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    return connection.execute(statement).scalar()
 
 
 def _stored_checkpoint(connection: Connection, checkpoint_id: str | None) -> StoredCheckpoint | None:
@@ -145,7 +169,7 @@ def _stored_checkpoint(connection: Connection, checkpoint_id: str | None) -> Sto
         .join(blobs, blobs.c.id == checkpoints.c.blob_id)
         .where(checkpoints.c.id == checkpoint_id)
     ).one()
-    return StoredCheckpoint(row.id, row.step, row.epoch, Blob(row.blob_id, row.sha256, row.size))
+    return StoredCheckpoint(row.id, row.step, row.epoch, Blob(row.blob_id, row.sha256, row.size), row.summary)
 
 
 def beat(connection: Connection, mine: Claim, *, lease_seconds: float, step: int, progress: dict[str, Any]) -> JobState:
@@ -177,15 +201,21 @@ def record_metrics(
         FencedError: the job is no longer mine.
     """
     _lock_mine(connection, mine)
-    if event is not None:
+    blocks = [
+        {
+            "job_id": mine.job_id,
+            "fence": mine.fence,
+            "series": name,
+            "first_step": steps[0],
+            "steps": steps,
+            "values": values,
+        }
+        for name, (steps, values) in series.items()
+    ]
+    # A block that is there already: the commit before was made, and only its answer was lost.
+    added = connection.execute(insert(metrics).values(blocks).on_conflict_do_nothing().returning(metrics.c.id)).all()
+    if added and event is not None:
         add_event(connection, mine.job_id, mine.fence, "progress", event)
-    connection.execute(
-        insert(metrics),
-        [
-            {"job_id": mine.job_id, "fence": mine.fence, "series": name, "steps": steps, "values": values}
-            for name, (steps, values) in series.items()
-        ],
-    )
 
 
 def publish_checkpoint(connection: Connection, mine: Claim, new: NewCheckpoint, *, keep_last: int) -> str:
@@ -197,6 +227,11 @@ def publish_checkpoint(connection: Connection, mine: Claim, new: NewCheckpoint, 
         FencedError: the job is no longer mine.
     """
     _lock_mine(connection, mine)
+    again = connection.execute(
+        select(checkpoints.c.id).where(checkpoints.c.job_id == mine.job_id, checkpoints.c.blob_id == new.blob.id)
+    ).scalar()
+    if again is not None:
+        return str(again)  # the commit before was made, and only its answer was lost
     publish(connection, new.blob)
     checkpoint_id = new_id("ckpt")
     same_step = (checkpoints.c.job_id == mine.job_id, checkpoints.c.step == new.step)
@@ -213,10 +248,11 @@ def publish_checkpoint(connection: Connection, mine: Claim, new: NewCheckpoint, 
             epoch=new.epoch,
             blob_id=new.blob.id,
             metrics=new.metrics,
+            summary=new.summary,
             is_best=new.is_best,
         )
     )
-    delete_blobs(connection, old_blobs + _past_retention(connection, mine.job_id, keep_last))
+    discard(connection, old_blobs + _past_retention(connection, mine.job_id, keep_last))
     pointers: dict[str, Any] = {"stalls": 0, "last_checkpoint_id": _newest(mine.job_id)}
     if new.is_best:
         pointers["best_checkpoint_id"] = checkpoint_id

@@ -197,8 +197,10 @@ def reap(connection: Connection, job_id: str) -> JobState | None:
     The lock on an expired lease row, taken under the job's lock, is the point of decision: a beat that comes later
     waits and finds no lease, one that came earlier moved `lease_until` and nothing matches.
     """
-    row = connection.execute(select(jobs).where(jobs.c.id == job_id).with_for_update()).first()
-    expired = select(leases.c.job_id).where(leases.c.job_id == job_id, leases.c.lease_until < now()).with_for_update()
+    # SKIP LOCKED: who holds a row may be a process that was stopped in the middle; the reaper comes again.
+    row = connection.execute(select(jobs).where(jobs.c.id == job_id).with_for_update(skip_locked=True)).first()
+    expired = select(leases.c.job_id).where(leases.c.job_id == job_id, leases.c.lease_until < now())
+    expired = expired.with_for_update(skip_locked=True)
     if row is None or connection.execute(expired).first() is None:
         return None
     state = after_fault(connection, row, Actor.KEEPER, "lease_expired")
@@ -235,6 +237,8 @@ def after_fault(connection: Connection, row: Row[Any], actor: Actor, outcome: st
         return JobState.FAILED
     delay = 0.0 if faults == 1 else min(10.0 * 2 ** (faults - 1), 360.0) * random.uniform(0.8, 1.2)
     move(connection, row.id, JobState.QUEUED, actor, run_after=now() + timedelta(seconds=delay), **raises, **counts)
+    if delay == 0.0:
+        connection.execute(insert(outbox).values(topic="doorbell", key=row.device_kind))
     return JobState.QUEUED
 
 

@@ -53,7 +53,7 @@ def submit(connection: Connection, new: NewJob, *, max_queued: int) -> str:
 
     The tenant's row lock makes the quota exact: of two submits at the limit one waits and then counts the other.
     """
-    connection.execute(select(tenants.c.id).where(tenants.c.id == new.tenant_id).with_for_update()).one()
+    connection.execute(select(tenants.c.id).where(tenants.c.id == new.tenant_id).with_for_update(key_share=True)).one()
     waiting = connection.execute(
         select(func.count()).where(
             jobs.c.tenant_id == new.tenant_id, jobs.c.state.in_([JobState.QUEUED, JobState.PAUSED])

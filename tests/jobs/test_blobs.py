@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, select, text, update
-from sqlalchemy.exc import NoResultFound
 
 from softreg_core.errors import IntegrityError
 from softreg_jobs import blobs
@@ -42,15 +41,15 @@ def test_ranges_cross_chunks(engine: Engine, tmp_path: Path, start: int, stop: i
     content = os.urandom(2 * CHUNK_BYTES + 100)
     blob = stored(engine, tmp_path, content)
     with engine.connect() as connection:
-        assert b"".join(blobs.open_range(connection, blob.id, start, stop)) == content[start:stop]
+        assert b"".join(blobs.open_range(connection, blob, start, stop)) == content[start:stop]
 
 
 def test_an_unpublished_blob_cannot_be_read(engine: Engine, tmp_path: Path) -> None:
     path = tmp_path / "content"
     path.write_bytes(b"secret")
     blob = blobs.upload(engine, path)
-    with engine.connect() as connection, pytest.raises(NoResultFound):
-        list(blobs.open_range(connection, blob.id))
+    with engine.connect() as connection, pytest.raises(IntegrityError):
+        list(blobs.open_range(connection, blob))
 
 
 @pytest.mark.parametrize("bit", [0, 7, 8 * 1000 + 3, 8 * CHUNK_BYTES + 5])
@@ -63,7 +62,7 @@ def test_a_flipped_bit_is_refused(engine: Engine, tmp_path: Path, bit: int) -> N
             {"bit": offset, "index": index},
         )
     with engine.connect() as connection, pytest.raises(IntegrityError):
-        list(blobs.open_range(connection, blob.id))
+        list(blobs.open_range(connection, blob))
 
 
 def test_a_swapped_chunk_is_refused_by_the_digest(engine: Engine, tmp_path: Path) -> None:
@@ -80,7 +79,7 @@ def test_a_missing_chunk_is_refused(engine: Engine, tmp_path: Path) -> None:
     with engine.begin() as connection:
         connection.execute(blob_chunks.delete().where(blob_chunks.c.idx == 1))
     with engine.connect() as connection, pytest.raises(IntegrityError):
-        list(blobs.open_range(connection, blob.id))
+        list(blobs.open_range(connection, blob))
 
 
 def test_chunks_are_stored_uncompressed_and_out_of_line(engine: Engine) -> None:
@@ -91,8 +90,12 @@ def test_chunks_are_stored_uncompressed_and_out_of_line(engine: Engine) -> None:
     assert storage in ("e", b"e")
 
 
-def test_deleting_a_blob_deletes_its_chunks(engine: Engine, tmp_path: Path) -> None:
-    blob = stored(engine, tmp_path, b"bytes")
+def test_a_discarded_blob_is_swept_when_its_readers_have_had_their_time(engine: Engine, tmp_path: Path) -> None:
+    blob, kept = stored(engine, tmp_path, b"bytes"), stored(engine, tmp_path, b"kept")
     with engine.begin() as connection:
-        blobs.delete_blobs(connection, [blob.id])
-        assert connection.execute(select(blob_chunks)).all() == []
+        blobs.discard(connection, [blob.id])
+        blobs.sweep_blobs(connection)
+        assert b"".join(blobs.open_range(connection, blob)) == b"bytes"
+        connection.execute(text("UPDATE blobs SET discarded_at = discarded_at - interval '10 minutes'"))
+        blobs.sweep_blobs(connection)
+        assert connection.execute(select(blob_chunks.c.blob_id)).scalars().all() == [kept.id]

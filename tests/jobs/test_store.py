@@ -23,7 +23,8 @@ from softreg_jobs.ids import new_id
 from softreg_jobs.keys import DEFAULT_TENANT
 from softreg_jobs.states import JobState
 from softreg_jobs.store.ending import MAX_INFRA_FAULTS, MAX_STALLS
-from softreg_jobs.tables import attempts, blob_chunks, checkpoints, job_events, jobs, leases, outbox
+from softreg_jobs.tables import attempts, blob_chunks, checkpoints, job_events, jobs, leases, metrics, outbox
+from softreg_jobs.tables import blobs as blobs_table
 
 FACTS = store.AttemptFacts()
 
@@ -42,7 +43,7 @@ def uploaded(engine: Engine, tmp_path: Path, content: bytes = b"state") -> blobs
 def save(
     engine: Engine, tmp_path: Path, mine: store.Claim, step: int, *, is_best: bool = False, keep_last: int = 2
 ) -> str:
-    new = store.NewCheckpoint(uploaded(engine, tmp_path, b"step %d" % step), step, step // 10, {}, is_best)
+    new = store.NewCheckpoint(uploaded(engine, tmp_path, b"step %d" % step), step, step // 10, {}, {}, is_best)
     with engine.begin() as connection:
         return store.publish_checkpoint(connection, mine, new, keep_last=keep_last)
 
@@ -125,6 +126,11 @@ def test_a_worker_takes_only_its_device_kinds(engine: Engine, submit) -> None:
         assert store.claim(connection, "wrk_1", ("auto", "cuda", "cuda:1"), lease_seconds=30) is not None
 
 
+def test_the_first_of_several_kinds_is_claimed(submit, claim) -> None:
+    cpu, auto, urgent = submit(device="cpu"), submit(), submit(device="cpu", priority=90)
+    assert [claim(f"wrk_{n}").job_id for n in range(3)] == [urgent, cpu, auto]
+
+
 def test_concurrent_claims_never_share_a_job(engine: Engine, submit) -> None:
     submitted = {submit() for _ in range(20)}
     claimed: list[str] = []
@@ -199,6 +205,18 @@ def test_metrics_past_the_checkpoint_resumed_from_are_void(engine: Engine, submi
         assert queries.metric_series(connection, job_id) == {"train.loss": ([10, 20, 30, 40], [3.0, 2.0, 1.0, 0.5])}
 
 
+def test_metrics_whose_commit_was_not_answered_are_stored_once(engine: Engine, submit, claim) -> None:
+    submit()
+    mine = claim()
+    for _ in range(2):
+        with engine.begin() as connection:
+            store.record_metrics(connection, mine, {"train.loss": ([1, 2], [1.0, 0.5])}, {"step": 2})
+    with engine.connect() as connection:
+        assert connection.execute(select(func.count()).select_from(metrics)).scalar_one() == 1
+        kinds = connection.execute(select(job_events.c.type).order_by(job_events.c.seq)).scalars().all()
+    assert kinds == ["state", "state", "progress"]
+
+
 # --- checkpoints -----------------------------------------------------------------------------------------------------
 
 
@@ -213,13 +231,44 @@ def test_retention_keeps_the_last_the_best_and_the_pinned(engine: Engine, submit
         save(engine, tmp_path, mine, step)
     with engine.connect() as connection:
         steps = connection.execute(select(checkpoints.c.step).order_by(checkpoints.c.step)).scalars().all()
-        blobs_left = connection.execute(
-            select(func.count()).select_from(blob_chunks).where(func.octet_length(blob_chunks.c.data) == len("step 10"))
-        ).scalar_one()
+        states = connection.execute(select(blobs_table.c.state).order_by(blobs_table.c.id)).scalars().all()
         job = connection.execute(select(jobs.c.best_checkpoint_id, jobs.c.stalls)).one()
     assert steps == [10, 20, 40, 50]
-    assert blobs_left == 4
+    assert sorted(states) == ["discarded"] + 5 * ["published"]  # the dataset's, and those of four checkpoints
     assert job == (best, 0)
+
+
+def test_a_checkpoint_whose_commit_was_not_answered_is_stored_once(
+    engine: Engine, submit, claim, tmp_path: Path
+) -> None:
+    submit()
+    mine = claim()
+    new = store.NewCheckpoint(uploaded(engine, tmp_path), 10, 1, {}, {}, is_best=True)
+    ids = []
+    for _ in range(2):
+        with engine.begin() as connection:
+            ids.append(store.publish_checkpoint(connection, mine, new, keep_last=2))
+    assert ids[0] == ids[1]
+    with engine.connect() as connection:
+        assert connection.execute(select(checkpoints.c.id)).scalars().all() == ids[:1]
+        assert b"".join(blobs.open_range(connection, new.blob)) == b"state"
+
+
+def test_the_next_attempt_starts_with_what_was_measured_at_its_checkpoint(
+    engine: Engine, submit, claim, tmp_path: Path
+) -> None:
+    submit()
+    mine = claim()
+    summary = {"val.accuracy": {"last": 0.8, "best": 0.9, "best_step": 5}}
+    new = store.NewCheckpoint(uploaded(engine, tmp_path), 10, 1, {}, summary, is_best=False)
+    with engine.begin() as connection:
+        store.publish_checkpoint(connection, mine, new, keep_last=2)
+        later = {"metrics": {"val.accuracy": {"last": 1.0, "best": 1.0, "best_step": 15}}}
+        store.beat(connection, mine, lease_seconds=30, step=15, progress=later)
+        store.worker_fault(connection, mine, "runner_died", FACTS)
+    resume = claim().resume
+    assert resume is not None
+    assert (resume.step, resume.epoch, resume.summary) == (10, 1, summary)
 
 
 def test_a_checkpoint_with_missing_bytes_is_not_published(engine: Engine, submit, claim, tmp_path: Path) -> None:
@@ -229,7 +278,7 @@ def test_a_checkpoint_with_missing_bytes_is_not_published(engine: Engine, submit
     with engine.begin() as connection:
         connection.execute(blob_chunks.delete().where(blob_chunks.c.blob_id == blob.id))
     with pytest.raises(IntegrityError), engine.begin() as connection:
-        store.publish_checkpoint(connection, mine, store.NewCheckpoint(blob, 1, 1, {}, False), keep_last=2)
+        store.publish_checkpoint(connection, mine, store.NewCheckpoint(blob, 1, 1, {}, {}, False), keep_last=2)
     with engine.connect() as connection:
         assert connection.execute(select(func.count()).select_from(checkpoints)).scalar_one() == 0
 
@@ -300,6 +349,31 @@ def test_a_beat_in_time_saves_the_lease_from_the_reaper(engine: Engine, submit, 
     with engine.begin() as connection:
         assert store.reap(connection, job_id) is None
     assert state_of(engine, job_id) is JobState.RUNNING
+
+
+def test_a_row_held_by_a_stopped_process_does_not_stop_the_reaper(engine: Engine, submit, claim, shift_clock) -> None:
+    held, other = submit(), submit()
+    claim(lease=1.0)
+    claim("wrk_2", lease=1.0)
+    shift_clock(10.0)
+    with engine.begin() as stopped, engine.begin() as connection:
+        stopped.execute(select(jobs.c.id).where(jobs.c.id == held).with_for_update())
+        assert store.reap(connection, held) is None
+        assert store.reap(connection, other) is JobState.QUEUED
+    with engine.begin() as connection:
+        assert store.reap(connection, held) is JobState.QUEUED
+
+
+def test_what_was_told_last_outlives_the_attempt(engine: Engine, submit, claim) -> None:
+    job_id = submit()
+    mine = claim()
+    told = {"progress": {"step": 7}, "metrics": {"train.loss": {"last": 1.0}}}
+    with engine.begin() as connection:
+        store.beat(connection, mine, lease_seconds=30, step=7, progress=told)
+        store.worker_fault(connection, mine, "runner_died", FACTS)
+    with engine.connect() as connection:
+        job = queries.get_job(connection, DEFAULT_TENANT, job_id)
+    assert (job.state, job.progress, job.metrics) == (JobState.QUEUED, told["progress"], told["metrics"])
 
 
 def test_the_first_fault_queues_at_once_and_the_second_waits(engine: Engine, submit, claim, tmp_path: Path) -> None:

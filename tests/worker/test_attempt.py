@@ -11,7 +11,7 @@ from worker.attempt import Attempt, finite
 BLOB = Blob("blob_1", "0" * 64, 1)
 
 
-def attempt(*, resume: StoredCheckpoint | None = None, metrics: dict | None = None) -> Attempt:
+def attempt(*, resume: StoredCheckpoint | None = None) -> Attempt:
     return Attempt(
         Claim(
             job_id="job_1",
@@ -23,7 +23,6 @@ def attempt(*, resume: StoredCheckpoint | None = None, metrics: dict | None = No
             dataset=BLOB,
             resume=resume,
             best=None,
-            metrics=metrics or {},
         )
     )
 
@@ -79,10 +78,16 @@ def test_events_are_seldom_and_values_are_complete() -> None:
 
 def test_a_resumed_attempt_starts_where_its_checkpoint_is() -> None:
     known = {"val.accuracy": {"last": 0.8, "best": 0.9, "best_step": 20}}
-    mine = attempt(resume=StoredCheckpoint("ckpt_1", 40, 4, BLOB), metrics=known)
+    mine = attempt(resume=StoredCheckpoint("ckpt_1", 40, 4, BLOB, known))
     assert (mine.progress()["step"], mine.progress()["epoch"]) == (40, 4)
     mine.measured(50, 5, {"val.accuracy": 0.85})
     assert mine.metrics()["val.accuracy"] == {"last": 0.85, "best": 0.9, "best_step": 20}
+
+
+def test_a_best_from_steps_that_are_trained_again_is_void() -> None:
+    known = {"val.accuracy": {"last": 0.8, "best": 0.9, "best_step": 60}}
+    mine = attempt(resume=StoredCheckpoint("ckpt_1", 40, 4, BLOB, known))
+    assert mine.metrics()["val.accuracy"] == {"last": 0.8, "best": None, "best_step": None}
 
 
 def test_time_left_follows_from_rate_and_steps_left() -> None:
