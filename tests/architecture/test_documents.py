@@ -1,13 +1,18 @@
-"""CONTRIBUTING.md and the decisions name files and commands that exist."""
+"""The documents name files and commands that exist, and the README's program does what it says."""
 
 from __future__ import annotations
 
+import math
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+_ROOT = Path(__file__).parents[2]
+DOCUMENTS = ["CONTRIBUTING.md", *(str(path.relative_to(_ROOT)) for path in sorted(_ROOT.glob("docs/adr/*.md")))]
 _PARTS = ["Context.", "Decision.", "Consequences.", "Enforced by"]
 
 
@@ -19,10 +24,7 @@ def _paths(text: str) -> set[str]:
     }
 
 
-@pytest.mark.parametrize(
-    "document",
-    ["CONTRIBUTING.md", "docs/adr/0001-folders-and-import-rules.md", "docs/adr/0002-python-versions.md"],
-)
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_path_exists(root: Path, document: str) -> None:
     text = (root / document).read_text()
     paths = _paths(text) | {
@@ -60,3 +62,25 @@ def test_the_commit_hooks_are_the_checks_and_fetch_nothing(root: Path) -> None:
         program, *options = hook["entry"].removeprefix(".venv/bin/").split()
         command = " ".join([program, *(option for option in options if not option.startswith("--"))])
         assert f"$(BIN)/{command}" in recipe
+
+
+def test_the_readme_s_program_prints_what_it_says(root: Path, tmp_path: Path) -> None:
+    text = (root / "README.md").read_text()
+    (program,) = [block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if ">>>" not in block]
+    (call,) = re.findall(r"`(build_loss\(.*?)`", text)
+    (fields,) = re.findall(r"`LossParts\((.*?)\)`", text)
+    program += f"""
+import torch
+from softreg_core.losses import build_loss
+
+prediction, target = torch.zeros(5, 1), torch.ones(5, 1)
+parts = {call}
+print(parts._fields, {{part.shape for part in parts}})
+"""
+    outcome = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert outcome.returncode == 0, outcome.stderr
+    trained, parts = outcome.stdout.splitlines()
+    (said,) = re.findall(r"#(.*)", program)
+    # Another processor rounds otherwise, and training amplifies it.
+    assert math.isclose(float(trained.split()[0]), float(said.split()[0]), abs_tol=0.02)
+    assert parts == f"{tuple(fields.split(', '))} {{torch.Size([5])}}"
