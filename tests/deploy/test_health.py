@@ -55,12 +55,13 @@ def test_a_worker_is_well_while_it_beats(settings_of_process: Settings, engine: 
     assert health.main("worker") == 1
 
 
-def test_a_worker_that_gives_its_job_back_is_well_until_it_is_done(
-    settings_of_process: Settings, engine: Engine
+@pytest.mark.parametrize(("state", "exit_status"), [("draining", 0), ("sick", 1)])
+def test_a_worker_that_gives_its_job_back_is_well_and_one_without_a_runner_is_not(
+    settings_of_process: Settings, engine: Engine, state: str, exit_status: int
 ) -> None:
     with engine.begin() as connection:
-        workers.announce(connection, "wrk_here", ["cpu"], is_draining=True)
-    assert health.main("worker") == 0
+        workers.announce(connection, "wrk_here", ["cpu"], state=state)
+    assert health.main("worker") == exit_status
 
 
 def test_a_worker_of_another_container_does_not_count(
