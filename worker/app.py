@@ -16,13 +16,16 @@ from softreg_jobs.logs import configure_logs
 from softreg_jobs.queue import DOORBELL, celery_app
 from softreg_jobs.settings import load_settings
 from softreg_jobs.workers import takes
-from worker.devices import choose_device
+from worker.devices import DeviceError, choose_device
 from worker.supervisor import Supervisor
 
 __all__ = ["app", "main"]
 
 _settings = load_settings()
-_device = choose_device(_settings.device)
+try:
+    _device = choose_device(_settings.device)
+except DeviceError as error:
+    raise SystemExit(f"Error: SOFTREG_DEVICE: {error}") from None
 # Known and made before the fork, so that parent and child share them.
 _parent = os.getpid()
 # One shared byte and no lock: a child that is killed while it holds a lock would leave it held for ever.

@@ -41,17 +41,20 @@ def test_every_command_says_it_in_one_line(command: tuple[str, ...], place: Path
     assert result.stderr.count("\n") == 1
 
 
-def test_a_worker_takes_the_option_before_the_variable() -> None:
+@pytest.mark.parametrize("device", ["gpu7", "cuda:99"])
+def test_a_device_that_cannot_be_is_refused_and_the_option_stands_over_the_variable(device: str) -> None:
     environment = {**os.environ, "SOFTREG_DATABASE_URL": "postgresql://h/d", "SOFTREG_REDIS_URL": "redis://h"}
     result = subprocess.run(
-        [sys.executable, "-P", "-m", "softreg", "worker", "--device", "gpu7"],
+        [sys.executable, "-P", "-m", "softreg", "worker", "--device", device],
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
         env={**environment, "SOFTREG_DEVICE": "cpu"},
     )
+    assert result.returncode == 1
     assert result.stderr.startswith("Error: SOFTREG_DEVICE: ")
+    assert result.stderr.count("\n") == 1
 
 
 def test_help_imports_no_server_and_no_torch() -> None:

@@ -130,7 +130,7 @@ def test_a_worker_has_time_to_give_its_job_back(own: Services) -> None:
 
 
 def test_no_program_of_ours_is_process_1(own: Services) -> None:
-    """A worker's child ends itself when its parent is process 1: it takes its worker for dead."""
+    """Orphans of a killed process become children of process 1, which must reap them."""
     assert all(service["init"] is True for service in own.values())
 
 
