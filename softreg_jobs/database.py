@@ -9,15 +9,22 @@ from typing import Any
 import psycopg
 from sqlalchemy import Engine, create_engine, make_url
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from softreg_jobs.settings import Settings
 
 __all__ = ["UNAVAILABLE", "engine_of", "listen", "session"]
 
-UNAVAILABLE = (OperationalError, InterfaceError, PoolTimeoutError, psycopg.OperationalError)
-"""What a lost, restarting or overloaded database looks like; the same call may succeed later."""
+UNAVAILABLE = (
+    OperationalError,
+    InterfaceError,
+    InternalError,
+    PoolTimeoutError,
+    psycopg.OperationalError,
+    psycopg.InternalError,
+)
+"""What a lost, restarting, read-only or overloaded database looks like; the same call may succeed later."""
 
 
 def _url(settings: Settings) -> URL:

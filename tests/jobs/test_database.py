@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, make_url, select, text
-from sqlalchemy.exc import OperationalError
 
-from softreg_jobs.database import engine_of, listen, session
+from softreg_jobs.database import UNAVAILABLE, engine_of, listen, session
 from softreg_jobs.settings import Settings
 
 
@@ -44,6 +43,6 @@ def test_a_process_stopped_in_a_transaction_loses_its_locks(settings: Settings) 
         stopped.execute(text("SELECT 1 FROM tenants FOR UPDATE"))
         # Waits until the server ends the idle holder's session.
         assert other.execute("SELECT id FROM tenants FOR UPDATE").fetchone() == ("ten_default",)
-        with pytest.raises(OperationalError):
+        with pytest.raises(UNAVAILABLE):
             stopped.execute(text("SELECT 1"))
     engine.dispose()
