@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import psycopg
 import structlog
@@ -45,7 +45,7 @@ class Keeper:
         self._app = queue.celery_app(settings)
         self._stopped = threading.Event()
         self._reap_from = 0.0
-        self._reaped_at: datetime | None = None
+        self._slept: float | None = None
         self._ring_from = 0.0
         self._next: dict[str, float] = {}
 
@@ -90,7 +90,7 @@ class Keeper:
 
     def turn(self) -> None:
         """Everything that is due now; what needs PostgreSQL alone comes before what may wait for Redis."""
-        self._at_most_every(min(1.0, self._settings.lease_seconds / 4), self._reap)
+        self._at_most_every(min(1.0, self._settings.lease_seconds / 4), self.reap)
         self._at_most_every(_SWEEP_SECONDS, self._sweep)
         if time.monotonic() >= self._ring_from:
             try:
@@ -145,14 +145,17 @@ class Keeper:
             for _ in range(count):
                 queue.ring(self._app, kind)
 
-    def _reap(self) -> None:
+    def reap(self) -> None:
+        """Take the jobs of workers that fell silent, unless silence is to be expected just now."""
         with self._engine.begin() as connection:
             at = connection.execute(select(now())).scalar_one()
             expired = store.expired_leases(connection)
-        # The machine slept: the workers' beats are late through no fault of theirs.
-        if self._reaped_at is not None and (at - self._reaped_at).total_seconds() > self._settings.lease_seconds / 2:
+        # A clock that stands still while the machine sleeps, beside one that does not: when they drift apart, the
+        # workers' beats are late through no fault of theirs.
+        slept = at.timestamp() - time.monotonic()
+        if self._slept is not None and slept - self._slept > self._settings.lease_seconds / 2:
             self._hold_reaper()
-        self._reaped_at = at
+        self._slept = slept
         if time.monotonic() < self._reap_from:
             return
         for job_id in expired:

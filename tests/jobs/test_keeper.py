@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import redis
 from sqlalchemy import Engine, func, select, text, update
 
+from softreg.embedded import EmbeddedValkey
 from softreg_jobs import queries, store, workers
 from softreg_jobs.health import is_keeper_leading
 from softreg_jobs.keeper import Keeper
@@ -80,6 +86,30 @@ def test_without_redis_the_doorbell_stays_and_rings_later(settings: Settings, en
     with running(settings):
         until(lambda: rows_in(engine, outbox) == 0)
     assert bells("cpu") == 1
+
+
+def test_a_redis_that_hangs_does_not_stop_the_reaper(settings: Settings, engine: Engine, submit, claim) -> None:
+    directory = Path(tempfile.mkdtemp(prefix="softreg-test-hang-"))
+    valkey = EmbeddedValkey(directory)
+    hanging = with_settings(settings, redis_url=valkey.start(), lease_seconds=0.5, beat_seconds=0.1)
+    assert valkey.pid is not None
+    try:
+        with running(hanging):
+            submit(device="cpu")
+            until(lambda: rows_in(engine, outbox) == 0)
+            os.kill(valkey.pid, signal.SIGSTOP)
+            job_id = submit(device="cpu")
+            claim(lease=0.001)
+            claim("wrk_2", lease=0.001)
+            until(lambda: rows_in(engine, leases) == 0, seconds=20.0)
+            os.kill(valkey.pid, signal.SIGCONT)
+            until(lambda: rows_in(engine, outbox) == 0, seconds=20.0)
+    finally:
+        os.kill(valkey.pid, signal.SIGCONT)
+        valkey.stop()
+        shutil.rmtree(directory)
+    with engine.connect() as connection:
+        assert queries.get_job(connection, DEFAULT_TENANT, job_id).state is JobState.QUEUED
 
 
 def test_a_lost_doorbell_is_rung_again_once_per_free_worker(settings: Settings, engine: Engine, submit, bells) -> None:
@@ -168,3 +198,21 @@ def test_the_jobs_of_a_kind_nobody_takes_ring_nobody(settings: Settings, engine:
     with engine.begin() as connection:
         workers.announce(connection, "wrk_1", ("auto", "cpu"))
         assert workers.doorbells_wanted(connection, alive_seconds=15.0) == {}
+
+
+def test_after_the_machine_slept_workers_get_a_whole_lease(
+    settings: Settings, engine: Engine, submit, claim, shift_clock, bells
+) -> None:
+    short = with_settings(settings, lease_seconds=30.0)
+    job_id = submit()
+    claim(lease=30.0)
+    keeper = Keeper(short)
+    keeper.turn()
+    # The database's clock goes on while ours stands still.
+    shift_clock(3600.0)
+    keeper.close()
+    keeper.reap()
+    with engine.connect() as connection:
+        assert store.expired_leases(connection) == [job_id]
+        assert queries.get_job(connection, DEFAULT_TENANT, job_id).state is JobState.RUNNING
+    keeper.close()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 
 from softreg_core.data.parse import parse_sample
 from softreg_core.spec import TrainSpec, resolve
@@ -21,6 +21,7 @@ from softreg_jobs.datasets import add_dataset, get_dataset
 from softreg_jobs.keys import DEFAULT_TENANT
 from softreg_jobs.records import Job
 from softreg_jobs.settings import Settings
+from softreg_jobs.tables import workers
 
 NewDatabase = Callable[..., Settings]
 
@@ -41,11 +42,11 @@ class Site:
         }
         return {**os.environ, **{f"SOFTREG_{name.upper()}": str(value) for name, value in values.items()}}
 
-    def start(self, *command: str) -> subprocess.Popen[bytes]:
+    def start(self, *command: str, **environment: str) -> subprocess.Popen[bytes]:
         with (self.settings.spool_dir / f"{len(self._processes)}.log").open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, *command],
-                env=self.environment(),
+                env={**self.environment(), **environment},
                 stdout=log,
                 stderr=log,
                 cwd=Path(__file__).parents[2],
@@ -53,8 +54,12 @@ class Site:
         self._processes.append(process)
         return process
 
-    def worker(self) -> subprocess.Popen[bytes]:
-        return self.start("-m", "worker")
+    def worker(self, **environment: str) -> subprocess.Popen[bytes]:
+        return self.start("-m", "worker", **environment)
+
+    def worker_states(self) -> list[str]:
+        with self.engine.connect() as connection:
+            return list(connection.execute(select(workers.c.state)).scalars())
 
     def keeper(self) -> subprocess.Popen[bytes]:
         return self.start("-c", "from softreg_jobs.keeper import main; main()")

@@ -179,3 +179,16 @@ def test_the_runner_has_no_credentials(site) -> None:
     assert site.settings.database_url.get_secret_value().encode() not in environment
     assert os.getsid(runner.pid) == runner.pid
     assert not [c for c in runner.net_connections(kind="all") if "PGSQL" in str(c.raddr) or "valkey" in str(c.raddr)]
+
+
+def test_a_worker_whose_runner_does_not_start_takes_no_job(site, tmp_path: Path) -> None:
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text("raise ImportError('libcuda is broken')")
+    site.keeper()
+    site.worker(PYTHONPATH=str(tmp_path))
+    job_id = site.submit(SHORT)
+    site.wait(job_id, lambda _: "sick" in site.worker_states())
+    assert site.job(job_id).state is JobState.QUEUED
+    site.worker()
+    assert site.wait_for_end(job_id).state is JobState.SUCCEEDED
+    assert outcomes(site) == [("succeeded", None)]
