@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
+import tempfile
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,17 +18,22 @@ from softreg_jobs.spool import private_directory
 __all__ = ["Spool"]
 
 _KEPT_DATASETS = 4
+_PREFIX = "worker-"
+_YOUNG_SECONDS = 60.0
 
 
 class Spool:
-    """`<base>/worker-<pid>`, mode 0700; leftovers of processes that are gone are removed at the start."""
+    """`<base>/worker-<id>`, mode 0700; leftovers of processes that are gone are removed at the start.
+
+    A lock on a file inside, which ends with its process, tells the living from the dead; process ids would not where
+    containers share the base.
+    """
 
     def __init__(self, base: Path) -> None:
         _remove_orphans(private_directory(base))
-        self.directory = base / f"worker-{os.getpid()}"
-        shutil.rmtree(self.directory, ignore_errors=True)
-        (self.directory / "datasets").mkdir(mode=0o700, parents=True)
-        self.directory.chmod(0o700)
+        self.directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
+        self._lock = _locked(self.directory)
+        (self.directory / "datasets").mkdir(mode=0o700)
         self._datasets: OrderedDict[str, Path] = OrderedDict()
 
     @contextlib.contextmanager
@@ -59,10 +67,28 @@ class Spool:
     def remove(self) -> None:
         """Remove everything."""
         shutil.rmtree(self.directory, ignore_errors=True)
+        os.close(self._lock)
+
+
+def _locked(directory: Path) -> int:
+    """A descriptor that holds the directory's lock.
+
+    Raises:
+        BlockingIOError: a living process holds it.
+    """
+    descriptor = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _remove_orphans(base: Path) -> None:
-    for path in base.glob("worker-*"):
-        number = path.name.removeprefix("worker-")
-        if number.isdigit() and not Path(f"/proc/{number}").exists():
-            shutil.rmtree(path, ignore_errors=True)
+    for path in base.glob(f"{_PREFIX}*"):
+        # A directory this young may belong to a worker that is just about to lock it.
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > _YOUNG_SECONDS:
+                os.close(_locked(path))
+                shutil.rmtree(path, ignore_errors=True)

@@ -51,9 +51,11 @@ def test_the_last_datasets_are_kept_and_older_ones_fetched_again(base: Path) -> 
 
 
 def test_what_a_dead_worker_left_is_removed_and_a_living_ones_stays(base: Path) -> None:
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    for pid in (dead.pid, os.getppid()):
-        (base / f"worker-{pid}").mkdir(parents=True)
-    Spool(base)
-    assert {path.name for path in base.iterdir()} == {f"worker-{os.getppid()}", f"worker-{os.getpid()}"}
+    make = f"from pathlib import Path; from worker.spool import Spool; print(Spool(Path({str(base)!r})).directory)"
+    dead = Path(subprocess.run([sys.executable, "-c", make], check=True, capture_output=True, text=True).stdout.strip())
+    living = Spool(base)
+    assert dead.exists(), "it is young: its owner might be about to lock it"
+    for directory in (dead, living.directory):
+        os.utime(directory, (0, 0))
+    new = Spool(base)
+    assert set(base.iterdir()) == {living.directory, new.directory}
