@@ -76,6 +76,7 @@ def problems(root: Path) -> dict[str, str | None]:
     environment = os.environ | {
         "SOFTREG_DATABASE_URL": "postgresql://127.0.0.1:1/none",
         "SOFTREG_REDIS_URL": "redis://127.0.0.1:1/0",
+        "SOFTREG_DEVICE": "cpu",  # a worker that is to find a GPU looks whether torch is there
     }
     outcome = subprocess.run(
         [sys.executable, "-c", _PROBE],
