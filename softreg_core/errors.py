@@ -113,7 +113,7 @@ class DataError(UserError):
 
 
 class NonFiniteLossError(UserError):
-    """A term of the loss became NaN or infinite at `step` (counted from 1)."""
+    """A term of the loss became NaN or infinite at `step` of `epoch`, the one being trained; both count from 1."""
 
     code = "non_finite_loss"
 

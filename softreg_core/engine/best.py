@@ -29,13 +29,21 @@ class BestEpoch:
         self.best, self.state = best, state
         self._published_step = None if best is None else best.step
 
-    def offer(self, step: int, epoch: int, metrics: dict[str, float], capture: Callable[[], TrainingState]) -> None:
-        """An epoch has ended; its state is captured only if it is the best."""
+    def offer(
+        self, step: int, epoch: int, metrics: dict[str, float], capture: Callable[[], TrainingState]
+    ) -> TrainingState:
+        """An epoch has ended: keep its state if it is the best, and return it in any case.
+
+        It is captured after the decision, because a state says which epoch is the best so far.
+        """
         value = metrics.get(self._monitor, math.nan)
-        if not self._is_kept or math.isnan(value) or not self._is_better(value):
-            return
-        self.best = Best(self._monitor, value, step, epoch)
-        self.state = capture()
+        is_best = self._is_kept and not math.isnan(value) and self._is_better(value)
+        if is_best:
+            self.best = Best(self._monitor, value, step, epoch)
+        state = capture()
+        if is_best:
+            self.state = state
+        return state
 
     def take_unpublished(self) -> TrainingState | None:
         """The best state if it was not handed out before; the caller publishes it."""

@@ -1,6 +1,7 @@
 """What a training run tells its caller, in the order in which it happens.
 
-Started (Progress* EpochEnded CheckpointDue*)* then Finished; or, when the caller asks to stop, CheckpointDue? Stopped.
+Started (Progress* EpochEnded CheckpointDue*)* then Finished; or, when the caller asks to stop, CheckpointDue? Stopped;
+or, when the loss is no longer finite, CheckpointDue* and NonFiniteLossError.
 """
 
 from __future__ import annotations

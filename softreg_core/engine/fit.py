@@ -34,6 +34,7 @@ def fit(spec: TrainSpec, data: PreparedData, *, device: str = "cpu") -> TrainRes
 
     Raises:
         NonFiniteLossError: a term of the loss became NaN or infinite.
+        TypeError: the data was not prepared.
     """
     history: list[dict[str, float]] = []
     for event in train(spec, data, device=device):

@@ -11,6 +11,7 @@ from softreg_core.engine.events import CheckpointDue, Started, Stopped, TrainEve
 from softreg_core.engine.run import Control, Run
 from softreg_core.engine.state import TrainingState
 from softreg_core.engine.threads import limited_threads
+from softreg_core.errors import NonFiniteLossError
 from softreg_core.spec.train import TrainSpec
 
 __all__ = ["train"]
@@ -45,26 +46,37 @@ def train(
         See softreg_core.engine.events.
 
     Raises:
-        NonFiniteLossError: a term of the loss became NaN or infinite; no state of that epoch was handed out.
+        NonFiniteLossError: a term of the loss became NaN or infinite. No state of that epoch is handed out; those
+            of the best and of the last completed epoch come before the error, unless they came earlier.
         DataError: a state to resume from does not fit.
+        TypeError: the data was not prepared.
     """
     run = Run(spec, data, torch.device(device))
     if resume is not None:
         run.restore(resume, resume_best)
     with limited_threads(run.parameters, spec.training.batch_size):
         yield _started(run)
-        while run.epoch < spec.training.epochs:
-            reason = yield from run.train_epoch(control or _never)
-            if reason is not None:
-                yield from _stop(run, reason)
-                return
-            yield run.end_epoch(keep_step_losses=keep_step_losses)
-            yield from _checkpoints(run)
-        yield run.finish()
+        try:
+            yield from _epochs(run, control or _never, keep_step_losses=keep_step_losses)
+        except NonFiniteLossError:
+            yield from _unstored(run)
+            raise
 
 
 def _never() -> None:
     return None
+
+
+def _epochs(run: Run, control: Control, *, keep_step_losses: bool) -> Iterator[TrainEvent]:
+    while run.epoch < run.spec.training.epochs:
+        reason = yield from run.train_epoch(control)
+        if reason is not None:
+            yield from _stop(run, reason)
+            return
+        yield run.end_epoch(keep_step_losses=keep_step_losses)
+        if run.epoch % run.spec.checkpoints.every_epochs == 0 or run.epoch == run.spec.training.epochs:
+            yield from _unstored(run)
+    yield run.finish()
 
 
 def _started(run: Run) -> Started:
@@ -79,14 +91,12 @@ def _started(run: Run) -> Started:
     )
 
 
-def _checkpoints(run: Run) -> Iterator[CheckpointDue]:
-    """The best epoch's state if it is new, then the present one: a stored state's best is always stored before it."""
-    if run.epoch % run.spec.checkpoints.every_epochs != 0 and run.epoch != run.spec.training.epochs:
-        return
+def _unstored(run: Run) -> Iterator[CheckpointDue]:
+    """The best epoch's state, then the last epoch's, if they are new: a stored state's best is stored before it."""
     yield from _new_best(run)
-    if run.stored_step != run.step:
-        run.stored_step = run.step
-        state = run.capture()
+    state = run.last_good
+    if state is not None and run.stored_step != state.step:
+        run.stored_step = state.step
         yield CheckpointDue(state, state.metrics, is_best=False)
 
 

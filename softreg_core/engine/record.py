@@ -92,5 +92,5 @@ class LossRecord:
         term = next(name for name in _BLAME if name in bad)
         step = self._first_step + self._read // self._batch_size + index + 1
         raise NonFiniteLossError(
-            f"the {term} of the loss became NaN or infinite at step {step}", step, term, self._epoch
+            f"the {term} of the loss became NaN or infinite at step {step}", step, term, self._epoch + 1
         )

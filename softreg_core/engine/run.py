@@ -35,6 +35,10 @@ class Run:
     """A network, its optimiser and a position: `step` optimiser steps, `epoch` completed epochs."""
 
     def __init__(self, spec: TrainSpec, data: PreparedData, device: torch.device) -> None:
+        if not isinstance(data, PreparedData):
+            raise TypeError(
+                f"training takes prepared data, not a {type(data).__name__}: call prepare(spec, table) first"
+            )
         self.spec = spec
         self.device = device
         self.preprocessing = data.preprocessing
@@ -51,6 +55,7 @@ class Run:
         self.steps_per_epoch = steps_per_epoch(self._train.rows, self._batch_size)
         self.step = self.epoch = self.step_in_epoch = 0
         self.stored_step: int | None = None
+        self.last_good: TrainingState | None = None
         self.metrics: dict[str, float] = {}
 
     @property
@@ -78,6 +83,7 @@ class Run:
         restore_optimizer(self._optimizer, self.net, state.optimizer)
         self.step, self.epoch, self.step_in_epoch = state.step, state.epoch, state.step_in_epoch
         self.stored_step = self.step
+        self.last_good = state
         self.metrics = dict(state.metrics)
         self.best.restore(state.best, best_state)
         first_step = self.step - self.step_in_epoch
@@ -121,7 +127,8 @@ class Run:
         self.epoch += 1
         self.step_in_epoch = 0
         self._record.begin(self.epoch, self.step)
-        self.best.offer(self.step, self.epoch, self.metrics, self.capture)
+        # Every epoch, not only when a checkpoint is due: the next one may ruin the weights.
+        self.last_good = self.best.offer(self.step, self.epoch, self.metrics, self.capture)
         return EpochEnded(self.step, self.epoch, dict(self.metrics), step_losses)
 
     def check_finite(self) -> None:
@@ -137,11 +144,13 @@ class Run:
                 f"the gradient of the loss made a weight NaN or infinite at step {self.step}",
                 self.step,
                 "total",
-                self.epoch,
+                self.epoch + 1,
             )
 
     def capture(self) -> TrainingState:
-        """A copy of everything, on the CPU."""
+        """A copy of everything, on the CPU; made once where an epoch ends."""
+        if self.last_good is not None and self.last_good.step == self.step:
+            return self.last_good
         return TrainingState(
             step=self.step,
             epoch=self.epoch,

@@ -18,6 +18,7 @@ from softreg_core.engine import (
     fit,
     train,
 )
+from softreg_core.engine.optimizer import optimizer_tensors
 from softreg_core.engine.threads import threads_for
 from softreg_core.evaluate import evaluate
 from softreg_core.losses import build_loss
@@ -108,6 +109,22 @@ def test_the_monitor_decides_what_is_best_and_in_which_direction(blobs, ready, m
     best = max(values) if monitor == "val.accuracy" else min(values)
     assert events[-1].metrics[monitor] == best
     assert events[-1].best_step == 7 * (values.index(best) + 1)
+
+
+def test_an_epoch_s_state_is_copied_once_whether_it_is_the_best_or_due_or_both(blobs, ready, monkeypatch):
+    from softreg_core.engine import run
+
+    copied = []
+    monkeypatch.setattr(run, "optimizer_tensors", lambda *given: copied.append(1) or optimizer_tensors(*given))
+    spec, data = ready(blobs, training={"epochs": 6}, checkpoints={"every_epochs": 2})
+    assert len(of_kind(events_of(spec, data), CheckpointDue)) >= 3
+    assert len(copied) == 6
+
+
+def test_a_table_that_was_not_prepared_is_refused_with_advice(blobs, ready):
+    spec, _ = ready(blobs)
+    with pytest.raises(TypeError, match="call prepare"):
+        fit(spec, blobs)
 
 
 def test_without_keep_best_the_last_epoch_is_delivered(blobs, ready):
