@@ -114,12 +114,13 @@ def load_table(path: Path) -> Table:
 
     Raises:
         DataError: the file is torn or is no stored dataset.
+        OSError: the machine cannot read it; that is not the data's fault.
     """
     try:
         with safe_open(path, framework="numpy") as file:
             report = DatasetReport.model_validate_json((file.metadata() or {})["softreg.report"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
-    except (SafetensorError, KeyError, ValidationError, OSError) as error:
+    except (SafetensorError, KeyError, ValidationError) as error:
         raise DataError(f"not a stored dataset: {error}", "unreadable") from error
     for column in report.columns:
         shape = tensors[column.tensor].shape if column.tensor in tensors else (0, 0)

@@ -73,6 +73,7 @@ def load_state(path: Path) -> TrainingState:
 
     Raises:
         DataError: the file is torn or is no state of training.
+        OSError: the machine cannot read it; that is not the data's fault.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -87,7 +88,7 @@ def load_state(path: Path) -> TrainingState:
             model=_under("model/", tensors),
             optimizer=_under("optimizer/", tensors),
         )
-    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"not a state of training: {error}", "unreadable") from error
 
 

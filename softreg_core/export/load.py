@@ -32,12 +32,13 @@ def load(directory: str | Path) -> LoadedModel:
     Raises:
         DataError: a file is missing or is no model that this version reads.
         IntegrityError: the weights are not those that model.json was written for.
+        OSError: the machine cannot read a file that is there.
     """
     folder = Path(directory)
     try:
         document = ModelDocument.model_validate_json((folder / DOCUMENT_NAME).read_bytes())
         weights = (folder / document.weights.file).read_bytes()
-    except OSError as error:
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         raise DataError(f"not a model: {error}", "missing_file") from error
     except ValidationError as error:
         raise DataError(

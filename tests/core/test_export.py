@@ -152,6 +152,17 @@ def test_a_missing_or_torn_file_is_a_typed_error(blobs, saved, tmp_path, name):
     assert caught.value.reason == "missing_file"
 
 
+def test_a_disk_that_fails_is_not_blamed_on_the_model(blobs, saved, tmp_path, monkeypatch):
+    saved(blobs)
+
+    def failing(_):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("pathlib.Path.read_bytes", failing)
+    with pytest.raises(OSError, match="Input/output"):
+        softreg_core.load(tmp_path)
+
+
 def test_metrics_that_are_not_finite_are_null_in_json(blobs, ready, tmp_path):
     spec, data = ready(blobs, training={"epochs": 1})
     save_model(fit(spec, data).model, tmp_path, {"val.loss": 1.5, "val.r2": float("nan"), "val.mae": float("inf")})

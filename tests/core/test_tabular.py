@@ -91,6 +91,11 @@ def test_a_torn_file_is_a_data_error(stored):
             load_table(stored)
 
 
+def test_a_file_that_the_machine_cannot_read_is_not_blamed_on_the_data(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        load_table(tmp_path / "absent")
+
+
 def test_a_report_that_points_past_its_tensors_is_a_data_error(tmp_path):
     report = DatasetReport(format="csv", rows=2, columns=(column("a", 3),))
     path = tmp_path / "table.safetensors"

@@ -176,7 +176,10 @@ def test_a_torn_or_foreign_state_file_is_a_data_error(blobs, ready, tmp_path):
     path.write_bytes(whole.replace(b"softreg state 1", b"softreg state 9"))
     with pytest.raises(DataError, match="version"):
         load_state(path)
-    with pytest.raises(DataError):
+
+
+def test_a_state_file_that_the_machine_cannot_read_is_not_blamed_on_the_data(tmp_path):
+    with pytest.raises(FileNotFoundError):
         load_state(tmp_path / "absent")
 
 
