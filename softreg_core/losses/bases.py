@@ -7,7 +7,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from softreg_core.losses.residual import residual, widened
+from softreg_core.losses.residual import class_codes, residual, widened
 
 __all__ = ["cross_entropy", "half_squared_error"]
 
@@ -47,6 +47,7 @@ def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     Raises:
         ValueError: the shapes do not fit.
         TypeError: float targets.
+        DataError: a class code is out of range.
     """
     if logits.ndim != 2 or target.shape != logits.shape[:1]:
         raise ValueError(
@@ -55,4 +56,4 @@ def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     if target.is_floating_point():
         raise TypeError("cross_entropy compares with integer class codes, not with floats")
     log_probability_BK = torch.log_softmax(widened(logits), dim=1)
-    return -log_probability_BK.gather(1, target.long().unsqueeze(1)).squeeze(1)
+    return -log_probability_BK.gather(1, class_codes(target, logits.shape[1])).squeeze(1)

@@ -29,8 +29,9 @@ __all__ = ["BASES", "DIVERGENCES", "build_loss"]
 def build_loss(loss_spec: LossSpec, data_meta: DataMeta | None = None) -> nn.Module:
     """The loss that a spec names.
 
-    The module is called as `loss(prediction, target, *, step=0, weight=None)` and returns
-    `LossParts(total, base, divergence)`: one value per example, not reduced. Integer targets are class codes and
+    The module is called as `loss(prediction, target, *, step=0, weight=None, variance=None, second=None,
+    teacher=None)` and returns `LossParts(total, base, divergence)`: one value per example, not reduced. The last
+    three are refused by every loss that would ignore them, which today are all. Integer targets are class codes and
     become one-hot rows inside, unless `data_meta` says that the task is regression.
 
     Args:

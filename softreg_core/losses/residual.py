@@ -9,9 +9,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from softreg_core.errors import DataError
 from softreg_core.losses.parts import DataMeta
 
-__all__ = ["Residual", "residual", "widened"]
+__all__ = ["Residual", "class_codes", "residual", "widened"]
 
 
 class Residual(NamedTuple):
@@ -42,6 +43,7 @@ def residual(
     Raises:
         ValueError: the shapes do not fit each other or `data_meta`.
         TypeError: the prediction is not floating.
+        DataError: a class code is none of the prediction's outputs.
     """
     prediction_BC = widened(prediction)
     if prediction_BC.ndim == 1:
@@ -67,6 +69,25 @@ def widened(values: Tensor) -> Tensor:
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
 
 
+def class_codes(codes_B: Tensor, classes: int) -> Tensor:
+    """Class codes as int64, (B, 1), the index of `gather` and `scatter`.
+
+    They are looked at on the CPU only: on a GPU every step would wait for the answer, and `prepare` has looked at
+    all of them once.
+
+    Raises:
+        DataError: a code is not in 0 .. classes - 1; the row, counted from 1 within the batch, is named.
+    """
+    if codes_B.device.type == "cpu" and codes_B.numel():
+        low, high = torch.aminmax(codes_B)
+        if low.item() < 0 or high.item() >= classes:
+            row = int(torch.argmax(((codes_B < 0) | (codes_B >= classes)).int())) + 1
+            raise DataError(
+                f"row {row}: class code {int(codes_B[row - 1])} is not in 0 to {classes - 1}", "no_class", row
+            )
+    return codes_B.long().unsqueeze(1)
+
+
 def _target(prediction_BC: Tensor, target: Tensor, data_meta: DataMeta | None) -> Tensor:
     if not target.is_floating_point():
         if data_meta is None or data_meta.task == "classification":
@@ -84,4 +105,4 @@ def _one_hot(prediction_BC: Tensor, codes: Tensor) -> Tensor:
         raise ValueError(f"class codes have shape {tuple(codes.shape)}; ({prediction_BC.shape[0]},) is needed")
     if prediction_BC.shape[1] < 2:
         raise ValueError("integer targets are class codes and need two outputs or more; give floats for regression")
-    return torch.zeros_like(prediction_BC).scatter_(1, codes.long().unsqueeze(1), 1.0)
+    return torch.zeros_like(prediction_BC).scatter_(1, class_codes(codes, prediction_BC.shape[1]), 1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from torch import Tensor, nn
@@ -10,9 +11,15 @@ from softreg_core.losses.bases import cross_entropy
 from softreg_core.losses.parts import DataMeta, LossParts
 from softreg_core.losses.residual import Residual, residual
 
-__all__ = ["CrossEntropyLoss", "Divergence", "SquaredErrorLoss", "combine"]
+__all__ = ["CrossEntropyLoss", "Divergence", "Loss", "SquaredErrorLoss", "combine"]
 
 Divergence = Callable[[Residual], Tensor]
+
+_USED_BY = {
+    "variance": "a divergence whose prediction variance is predicted by the network",
+    "second": "a divergence between two passes of the network",
+    "teacher": "a divergence from a teacher's outputs",
+}
 
 
 def combine(base_B: Tensor, alpha: float | Tensor, divergence_B: Tensor) -> LossParts:
@@ -20,7 +27,49 @@ def combine(base_B: Tensor, alpha: float | Tensor, divergence_B: Tensor) -> Loss
     return LossParts(base_B + alpha * divergence_B, base_B, divergence_B)
 
 
-class SquaredErrorLoss(nn.Module):
+class Loss(nn.Module, ABC):
+    """What every loss is called with, so that a trainer needs to know none of them."""
+
+    def forward(
+        self,
+        prediction: Tensor,
+        target: Tensor,
+        *,
+        step: int = 0,  # noqa: ARG002  every loss is called with it; alpha is constant here
+        weight: Tensor | None = None,
+        variance: Tensor | None = None,
+        second: Tensor | None = None,
+        teacher: Tensor | None = None,
+    ) -> LossParts:
+        """One value per example.
+
+        Args:
+            prediction: float (B, C), or (B,) read as (B, 1); for cross-entropy logits (B, K).
+            target: float of the same shape, or integer class codes (B,).
+            step: optimiser steps done so far.
+            weight: float (B,); a row's share in statistics over the batch. The values themselves are not weighted.
+            variance: predicted variances; no loss takes them yet.
+            second: the prediction of a second pass; no loss takes it yet.
+            teacher: a teacher's outputs; no loss takes them yet.
+
+        Returns:
+            Parts of shape (B,), not reduced.
+
+        Raises:
+            ValueError: the shapes do not fit, or a tensor was given that this loss would ignore.
+            DataError: a class code is out of range.
+        """
+        for name, given in (("variance", variance), ("second", second), ("teacher", teacher)):
+            if given is not None:
+                raise ValueError(f"'{name}' is used by {_USED_BY[name]}; this loss has none and would ignore it")
+        return self._parts(prediction, target, weight)
+
+    @abstractmethod
+    def _parts(self, prediction: Tensor, target: Tensor, weight: Tensor | None) -> LossParts:
+        """What `forward` returns."""
+
+
+class SquaredErrorLoss(Loss):
     """Half the squared error and, where alpha is above 0, a divergence of the same residuals."""
 
     def __init__(self, alpha: float, divergence: Divergence | None, data_meta: DataMeta | None) -> None:
@@ -30,25 +79,7 @@ class SquaredErrorLoss(nn.Module):
         self.divergence = divergence if alpha != 0.0 else None
         self.data_meta = data_meta
 
-    def forward(
-        self,
-        prediction: Tensor,
-        target: Tensor,
-        *,
-        step: int = 0,  # noqa: ARG002  every loss is called with it; alpha is constant here
-        weight: Tensor | None = None,
-    ) -> LossParts:
-        """One value per example.
-
-        Args:
-            prediction: float (B, C), or (B,) read as (B, 1).
-            target: float of the same shape, or integer class codes (B,).
-            step: optimiser steps done so far.
-            weight: float (B,); a row's share in statistics over the batch. The values themselves are not weighted.
-
-        Returns:
-            Parts of shape (B,), not reduced.
-        """
+    def _parts(self, prediction: Tensor, target: Tensor, weight: Tensor | None) -> LossParts:
         pair = residual(prediction, target, weight, self.data_meta)
         base_B = 0.5 * pair.squared
         if self.divergence is None:
@@ -56,17 +87,14 @@ class SquaredErrorLoss(nn.Module):
         return combine(base_B, self.alpha, self.divergence(pair))
 
 
-class CrossEntropyLoss(nn.Module):
+class CrossEntropyLoss(Loss):
     """Cross-entropy of logits and class codes; no divergence goes with it yet."""
 
-    def forward(
+    def _parts(
         self,
         prediction: Tensor,
         target: Tensor,
-        *,
-        step: int = 0,  # noqa: ARG002  every loss is called with it
-        weight: Tensor | None = None,  # noqa: ARG002  there is no statistic over the batch
+        weight: Tensor | None,  # noqa: ARG002  there is no statistic over the batch
     ) -> LossParts:
-        """One value per example: logits float (B, K), class codes (B,); parts of shape (B,), not reduced."""
         base_B = cross_entropy(prediction, target)
         return LossParts(base_B, base_B, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from softreg_core.errors import SpecError
+from softreg_core.errors import DataError, SpecError
 from softreg_core.losses import DataMeta, build_loss
 from softreg_core.spec import LossSpec
 
@@ -54,9 +54,28 @@ def test_a_prediction_of_another_width_than_the_data_is_refused():
         loss(torch.zeros(4, 2), torch.tensor([0, 1, 0, 1]))
 
 
-def test_a_class_code_out_of_range_is_no_silent_row_of_zeros():
-    with pytest.raises(RuntimeError, match="out of bounds"):
-        build_loss(LossSpec())(torch.zeros(1, 3), torch.tensor([3]))
+CROSS_ENTROPY = LossSpec.model_validate({"base": {"kind": "cross_entropy"}})
+
+
+@pytest.mark.parametrize("spec", [LossSpec(), CROSS_ENTROPY], ids=["squared", "cross_entropy"])
+@pytest.mark.parametrize("code", [3, -1, -100])
+def test_a_class_code_out_of_range_is_a_data_error_that_names_the_row(spec, code):
+    with pytest.raises(DataError, match=f"row 2: class code {code} is not in 0 to 2") as caught:
+        build_loss(spec)(torch.zeros(4, 3), torch.tensor([0, code, 2, 9]))
+    assert caught.value.row == 2
+
+
+@pytest.mark.parametrize("spec", [LossSpec(), CROSS_ENTROPY], ids=["squared", "cross_entropy"])
+@pytest.mark.parametrize(
+    ("name", "words"), [("variance", "predicted"), ("second", "two passes"), ("teacher", "teacher")]
+)
+def test_a_tensor_that_a_loss_would_ignore_is_refused_with_the_kind_that_uses_it(spec, name, words):
+    loss = build_loss(spec)
+    prediction, codes = torch.zeros(2, 3), torch.tensor([0, 1])
+    with pytest.raises(ValueError, match=f"'{name}'.*{words}"):
+        loss(prediction, codes, **{name: torch.ones(2, 3)})
+    given = loss(prediction, codes, step=3, weight=torch.ones(2), **{name: None})
+    assert torch.equal(given.total, loss(prediction, codes).total)
 
 
 def test_cross_entropy_is_refused_for_regression_with_a_pointer():
