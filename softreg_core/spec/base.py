@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AllowInfNan, BaseModel, ConfigDict, Field, Strict
 
-__all__ = ["Count", "Flag", "Int", "Name", "Number", "SpecModel"]
+__all__ = ["NAME_PATTERN", "Count", "Flag", "Int", "Name", "Number", "SpecModel"]
 
 # Strict one by one, not for the whole model: a whole strict model refuses a nested dict from Python, and a
 # notebook user writes dicts. `"32"` is no number and `1` is no truth value in either case.
@@ -15,7 +15,8 @@ Number = Annotated[float, Strict(), AllowInfNan(False)]
 Flag = Annotated[bool, Strict()]
 Count = Annotated[int, Strict(), Field(ge=1, le=2**31 - 1)]
 # No control characters (pydantic refuses lone surrogates itself): a name reaches PostgreSQL, logs and headers.
-Name = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
+NAME_PATTERN = r"^[^\x00-\x1f\x7f]+$"
+Name = Annotated[str, Field(min_length=1, max_length=255, pattern=NAME_PATTERN)]
 
 
 class SpecModel(BaseModel):

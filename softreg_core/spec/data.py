@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from softreg_core.spec.base import Flag, Name, Number, SpecModel
@@ -12,7 +12,17 @@ from softreg_core.spec.training import Seed
 
 __all__ = ["PreprocessSpec", "SplitSpec", "TaskSpec"]
 
-Columns = Annotated[tuple[Name, ...], Field(min_length=1, max_length=10_000)]
+
+def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise PydanticCustomError("duplicate_name", "'{name}' is named twice", {"name": name})
+        seen.add(name)
+    return names
+
+
+Columns = Annotated[tuple[Name, ...], Field(min_length=1, max_length=10_000), AfterValidator(_each_once)]
 Share = Annotated[Number, Field(ge=0.0, le=1.0)]
 
 

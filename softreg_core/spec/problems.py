@@ -10,8 +10,42 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from softreg_core.errors import Problem
+from softreg_core.spec.base import NAME_PATTERN
+from softreg_core.spec.training import DEVICE_PATTERN
 
 __all__ = ["json_pointer", "nearest", "problems_of"]
+
+# Of what kind a value must be. Where one alternative of a union likes the kind and finds another fault, that fault is
+# what the writer wants to know, and not what the other alternatives would have taken.
+_KINDS = {
+    "bool_type": "expected true or false",
+    "dict_type": "expected an object",
+    "float_type": "expected a number",
+    "int_from_float": "expected a whole number",
+    "int_type": "expected a whole number",
+    "list_type": "expected a list",
+    "model_attributes_type": "expected an object",
+    "model_type": "expected an object",
+    "string_type": "expected text",
+    "tuple_type": "expected a list",
+}
+# pydantic speaks of Python; a person wrote JSON. Filled in from the error's context.
+_LIMITS = {
+    "finite_number": "expected a finite number",
+    "greater_than": "expected more than {gt}",
+    "greater_than_equal": "expected at least {ge}",
+    "less_than": "expected less than {lt}",
+    "less_than_equal": "expected at most {le}",
+    "missing": "this key is needed",
+    "string_too_long": "expected at most {max_length} characters",
+    "string_too_short": "expected at least {min_length} character{plural}",
+    "too_long": "expected at most {max_length} items",
+    "too_short": "expected at least {min_length} item{plural}",
+}
+_PATTERNS = {
+    DEVICE_PATTERN: "expected auto, cpu, cuda or cuda:N",
+    NAME_PATTERN: "expected a name without control characters",
+}
 
 
 def json_pointer(path: Iterable[str | int]) -> str:
@@ -20,28 +54,39 @@ def json_pointer(path: Iterable[str | int]) -> str:
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """` - did you mean 'x'?` for the most similar of `names`, or nothing when none is similar."""
-    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
-    return f" - did you mean '{close[0]}'?" if close else ""
+    """` - did you mean 'x'?` for the most similar of `names` in any case, or nothing when none is similar."""
+    by_folded: dict[str, str] = {}
+    for known in names:
+        by_folded.setdefault(known.casefold(), known)
+    close = difflib.get_close_matches(name.casefold(), list(by_folded), n=1, cutoff=0.6)
+    return f" - did you mean '{by_folded[close[0]]}'?" if close else ""
 
 
 def problems_of(error: ValidationError, model: type[BaseModel], document: Any) -> list[Problem]:
     """Every problem of `document`, which failed to validate as `model`; one per pointer, in document order.
 
-    Alternatives of a plain union ('auto', or a name, or a list) come as several errors for one place and are joined.
+    Alternatives of a plain union ('auto', or a name, or a list) come as several errors for one place: those that took
+    the kind of value and found a fault in it stand for all; without one, what the alternatives expected is joined.
     """
-    by_pointer: dict[str, list[str]] = {}
+    by_pointer: dict[str, dict[str, bool]] = {}
     for item in error.errors(include_url=False):
         path = _document_path(item["loc"], document)
         if item["type"] == "missing":
             path = (*path, item["loc"][-1])
         if item["type"] in ("union_tag_invalid", "union_tag_not_found"):
             path = (*path, "kind")
-        messages = by_pointer.setdefault(json_pointer(path), [])
-        message = _message(item, model)
-        if message not in messages:
-            messages.append(message)
-    return [Problem(pointer, "; or: ".join(messages)) for pointer, messages in by_pointer.items()]
+        is_kind = item["type"] in _KINDS or item["type"] == "literal_error"
+        by_pointer.setdefault(json_pointer(path), {})[_message(item, model)] = is_kind
+    return [
+        Problem(pointer, "; or: ".join(_telling(messages)))
+        for pointer, messages in by_pointer.items()
+        if not (all(messages.values()) and any(other.startswith(f"{pointer}/") for other in by_pointer))
+    ]
+
+
+def _telling(messages: dict[str, bool]) -> list[str]:
+    """The messages on faults where there are some, else those on the kind of value."""
+    return [message for message, is_kind in messages.items() if not is_kind] or list(messages)
 
 
 def _document_path(loc: Sequence[str | int], document: Any) -> tuple[str | int, ...]:
@@ -74,6 +119,12 @@ def _message(item: Any, model: type[BaseModel]) -> str:
             words = re.findall(r"'([^']*)'", context["expected"])
             given = item["input"]
             return f"expected {context['expected']}" + (nearest(given, words) if isinstance(given, str) else "")
+        case "string_pattern_mismatch":
+            return _PATTERNS.get(context["pattern"], str(item["msg"]))
+        case kind if kind in _KINDS:
+            return _KINDS[kind]
+        case kind if kind in _LIMITS:
+            return _LIMITS[kind].format(**context, plural="" if context.get("min_length") == 1 else "s")
         case _:
             return str(item["msg"])
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator
+from pydantic_core import PydanticCustomError
 
 from softreg_core.spec.base import SpecModel
 from softreg_core.spec.data import PreprocessSpec, SplitSpec, TaskSpec
@@ -16,10 +19,17 @@ from softreg_core.spec.training import CheckpointsSpec, ResourcesSpec, TrainingS
 __all__ = ["TrainSpec", "canonical_json", "sha256_of"]
 
 
+def _exactly_one(value: Any) -> Any:
+    """A `Literal` compares with ==, and True and 1.0 equal 1."""
+    if type(value) is not int or value != 1:
+        raise PydanticCustomError("spec_version", "expected 1, the only version of specs so far")
+    return value
+
+
 class TrainSpec(SpecModel):
     """A training run. Every field has a default: the article's run with the formula of its section 3.3."""
 
-    spec_version: Literal[1] = 1
+    spec_version: Annotated[Literal[1], BeforeValidator(_exactly_one)] = 1
     task: TaskSpec = TaskSpec()
     split: SplitSpec = SplitSpec()
     preprocess: PreprocessSpec = PreprocessSpec()

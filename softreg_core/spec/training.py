@@ -8,8 +8,9 @@ from pydantic import Field
 
 from softreg_core.spec.base import Flag, Int, SpecModel
 
-__all__ = ["CheckpointsSpec", "ResourcesSpec", "Seed", "TrainingSpec", "is_larger_better"]
+__all__ = ["DEVICE_PATTERN", "CheckpointsSpec", "ResourcesSpec", "Seed", "TrainingSpec", "is_larger_better"]
 
+DEVICE_PATTERN = r"^(auto|cpu|cuda|cuda:[0-9]{1,3})$"
 Seed = Annotated[Int, Field(ge=0, le=2**63 - 1)]
 
 
@@ -41,4 +42,4 @@ def is_larger_better(metric: str) -> bool:
 class ResourcesSpec(SpecModel):
     """Where the job may run: any worker, a CPU worker, a CUDA worker, or one CUDA device."""
 
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda|cuda:[0-9]{1,3})$")] = "auto"
+    device: Annotated[str, Field(pattern=DEVICE_PATTERN)] = "auto"

@@ -45,7 +45,9 @@ def test_every_ratio_divergence_is_monotone_in_the_residual(d2, larger, variance
 def test_a_divergence_does_not_depend_on_the_target_s_unit(d2, variance, unit):
     one = torch.tensor([d2], dtype=torch.float64)
     for function in (article, gaussian, lambda x, s: cauchy(x, 2, s)):
-        assert torch.allclose(function(one, variance), function(one * unit, variance * unit), rtol=1e-12, atol=SUBNORMAL)
+        assert torch.allclose(
+            function(one, variance), function(one * unit, variance * unit), rtol=1e-12, atol=SUBNORMAL
+        )
 
 
 @given(variance=VARIANCE, d2=D2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from pydantic import ValidationError
 
@@ -30,14 +32,14 @@ def problems(document):
         ({"loss": {"divergence": {"variance": {"value": 2.0}}}}, "/loss/divergence/kind", "kind"),
         ({"loss": {"divergence": {"kind": "cauchy", "variance": {"value": 0}}}}, "/loss/divergence/variance/value", ""),
         ({"net": {"activation": "rellu"}}, "/net/activation", "did you mean 'relu'"),
-        ({"net": {"hidden": [64, 0]}}, "/net/hidden/1", "greater than or equal to 1"),
+        ({"net": {"hidden": [64, 0]}}, "/net/hidden/1", "expected at least 1"),
         ({"optimizer": {"kind": "adagrad"}}, "/optimizer/kind", "expected one of: adam, sgd"),
         ({"optimizer": {"kind": "sgd", "nesterov": True}}, "/optimizer", "momentum"),
-        ({"training": {"epochs": "3"}}, "/training/epochs", "integer"),
-        ({"training": {"epochs": True}}, "/training/epochs", "integer"),
-        ({"training": {"seed": 2**63}}, "/training/seed", "less than"),
-        ({"checkpoints": {"keep_best": 1}}, "/checkpoints/keep_best", "boolean"),
-        ({"loss": {"alpha": -1}}, "/loss/alpha", "greater than or equal to 0"),
+        ({"training": {"epochs": "3"}}, "/training/epochs", "expected a whole number"),
+        ({"training": {"epochs": True}}, "/training/epochs", "expected a whole number"),
+        ({"training": {"seed": 2**63}}, "/training/seed", "expected at most 9223372036854775807"),
+        ({"checkpoints": {"keep_best": 1}}, "/checkpoints/keep_best", "expected true or false"),
+        ({"loss": {"alpha": -1}}, "/loss/alpha", "expected at least 0"),
         ({"loss": {"alpha": float("nan")}}, "/loss/alpha", "finite"),
         ({"loss": {"alpha": 1.0, "divergence": None}}, "/loss", "there is none"),
         (
@@ -46,10 +48,26 @@ def problems(document):
             "half_squared_error",
         ),
         ({"split": {"train": 0.9}}, "/split", "add up to 1.1"),
-        ({"resources": {"device": "gpu"}}, "/resources/device", "pattern"),
+        ({"resources": {"device": "gpu"}}, "/resources/device", "expected auto, cpu, cuda or cuda:N"),
         ({"spec_version": 2}, "/spec_version", "1"),
-        ({"task": {"target": "a\nb"}}, "/task/target", "pattern"),
-        ({"task": {"features": []}}, "/task/features", "at least 1"),
+        ({"spec_version": True}, "/spec_version", "expected 1"),
+        ({"spec_version": 1.0}, "/spec_version", "expected 1"),
+        ({"task": {"target": "a\nb"}}, "/task/target", "expected a name without control characters"),
+        ({"task": {"features": []}}, "/task/features", "expected at least 1 item"),
+        ({"task": {"features": ["a", "b", "a"]}}, "/task/features", "'a' is named twice"),
+        ({"task": {"target": ["a", "a"]}}, "/task/target", "'a' is named twice"),
+        ({"task": {"target": ["{a}", "{a}"]}}, "/task/target", "'{a}' is named twice"),
+        ({"task": {"target": ""}}, "/task/target", "expected at least 1 character"),
+        ({"task": {"target": ["a", 3]}}, "/task/target/1", "expected text"),
+        ({"net": {"hidden": 64}}, "/net/hidden", "expected a list"),
+        ({"net": {"hidden": [1] * 33}}, "/net/hidden", "expected at most 32 items"),
+        ({"net": {"activation": "Relu"}}, "/net/activation", "did you mean 'relu'"),
+        ({"net": {"activation": "TANH"}}, "/net/activation", "did you mean 'tanh'"),
+        ({"optimizer": {"kind": "adam", "learning_rate": 0}}, "/optimizer/learning_rate", "expected more than 0"),
+        ({"optimizer": {"kind": "adam", "beta1": 1.0}}, "/optimizer/beta1", "expected less than 1"),
+        ({"split": {"train": "most"}}, "/split/train", "expected a number"),
+        ({"training": 3}, "/training", "expected an object"),
+        ({"resources": None}, "/resources", "expected an object"),
     ],
 )
 def test_a_problem_has_a_pointer_and_says_what_would_be_right(document, pointer, words):
@@ -63,6 +81,24 @@ def test_all_problems_come_at_once_one_per_place():
         {"trainig": {}, "net": {"hidden": [0], "activation": "x"}, "training": {"epochs": 0}, "task": {"target": 3}}
     )
     assert set(found) == {"/trainig", "/net/hidden/0", "/net/activation", "/training/epochs", "/task/target"}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"net": {"hidden": 64, "activation": 3}, "training": {"epochs": 1.5, "seed": None}, "split": []},
+        {"net": {"hidden": [0] * 33}, "loss": {"alpha": "1", "divergence": 1}, "optimizer": "adam"},
+        {"task": {"target": {}, "features": "x", "kind": 1}, "checkpoints": {"keep_best": "no", "every_epochs": 0}},
+    ],
+)
+def test_messages_are_in_words_of_json_and_not_of_python(document):
+    for message in problems(document).values():
+        assert not re.search(r"(?i)input|valid|tuple|dict|float|integer|bool|string|instance", message), message
+
+
+def test_a_fault_in_one_alternative_is_told_and_not_what_the_others_would_have_taken():
+    assert problems({"task": {"target": ["a", "a"]}}) == {"/task/target": "'a' is named twice"}
+    assert problems({"task": {"target": ["a", 3]}}) == {"/task/target/1": "expected text"}
 
 
 def test_alternatives_of_one_place_are_joined():
