@@ -15,6 +15,7 @@ otherwise, and when every cell is missing, text.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -31,6 +32,12 @@ MISSING = frozenset(
 )
 _BOOLEANS = {"false": 0.0, "true": 1.0}
 _LONGEST_LEVEL = 255
+# Signs, groups of thousands, a decimal point or comma, percent and currency: what spreadsheets put around numbers.
+_DECORATED = re.compile(
+    r"[-+(]?[$€£¥]? ?[-+]?(?:[0-9]{1,3}(?:[,. '\u00a0\u202f][0-9]{3})+|[0-9]+)(?:[.,][0-9]+)? ?[%$€£¥]?\)?"
+)
+_LONGEST_DECORATED = 40
+_LOOKED_AT = 100
 
 
 class CsvColumn:
@@ -40,10 +47,12 @@ class CsvColumn:
         self.name = name
         self._few: _FewTexts | None = _FewTexts()
         self._numbers = _Numbers()
+        self._first: list[str] = []
 
     def add(self, cells: Sequence[str]) -> None:
         """The next cells, from top to bottom."""
         texts = list(map(str.strip, cells))
+        self._first = self._first or texts[:_LOOKED_AT]
         if self._few is not None:
             if self._few.add(texts):
                 return
@@ -55,7 +64,7 @@ class CsvColumn:
         """Decide what the column is; it cannot be used afterwards."""
         few = self._few
         if few is None:
-            return self._numbers.finish(self.name, None)
+            return self._numbers.finish(self.name, None, resembles_numbers=_look_like_numbers(self._first))
         few.pour_into(self._numbers)
         levels = few.levels()
         if levels and all(level.lower() in _BOOLEANS for level in levels):
@@ -63,8 +72,10 @@ class CsvColumn:
             return NumericColumn(self.name, values, self._numbers.missing.flaws(), is_boolean=True)
         if levels and not self._numbers.are_most() and max(map(len, levels)) <= _LONGEST_LEVEL:
             order, codes = few.sorted_codes()
-            return CategoryColumn(self.name, codes, order, self._numbers.missing.flaws())
-        return self._numbers.finish(self.name, len(levels))
+            return CategoryColumn(
+                self.name, codes, order, self._numbers.missing.flaws(), resembles_numbers=_look_like_numbers(levels)
+            )
+        return self._numbers.finish(self.name, len(levels), resembles_numbers=_look_like_numbers(levels))
 
 
 class _FewTexts:
@@ -142,10 +153,10 @@ class _Numbers:
         present = self._rows - self.missing.count
         return present > 0 and 2 * self._texts.count <= present
 
-    def finish(self, name: str, distinct_texts: int | None) -> NumericColumn | TextColumn:
+    def finish(self, name: str, distinct_texts: int | None, *, resembles_numbers: bool) -> NumericColumn | TextColumn:
         """The column of numbers, or of text when too few are."""
         if not self.are_most():
-            return TextColumn(name, self.missing.flaws(), distinct_texts)
+            return TextColumn(name, self.missing.flaws(), distinct_texts, resembles_numbers)
         flaws = (*self.missing.flaws(), *self._texts.flaws(), *self._non_finite.flaws())
         blocks, self._blocks = self._blocks, []
         return NumericColumn(name, np.concatenate(blocks), flaws)
@@ -175,6 +186,17 @@ def _number(text: str) -> float | None:
         return float(text)
     except ValueError:
         return None
+
+
+def _look_like_numbers(texts: Sequence[str]) -> bool:
+    """Whether at least half of the texts that are not missing would be numbers without what surrounds them."""
+    present = [text for text in texts if text not in MISSING]
+    # Short ones only: the pattern must not be given a cell of a million characters.
+    found = sum(
+        len(text) <= _LONGEST_DECORATED and _number(text) is None and bool(_DECORATED.fullmatch(text))
+        for text in present
+    )
+    return bool(present) and 2 * found >= len(present)
 
 
 def _with_nan(values: Sequence[float]) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softreg_core.data.npz_arrays import read_arrays
-from softreg_core.data.parsed import ParsedTable, spare_levels
+from softreg_core.data.parsed import ParsedTable, remarks_on, spare_levels
 from softreg_core.data.report import ColumnReport, DatasetReport
 from softreg_core.data.request import ParseLimits
 from softreg_core.data.summary import Tally, numeric_report
@@ -43,7 +43,12 @@ def read_npz(stream: BinaryIO, limits: ParseLimits) -> ParsedTable:
     for name, tensor in tensors.items():
         columns.extend(_reports(name, tensor, is_wide=name == "features" or arrays[name].ndim > 1))
     _check_names(columns)
-    return ParsedTable(tensors, DatasetReport(format="npz", rows=rows, columns=spare_levels(columns)))
+    # An array of floats holds no other numbers than those its writer had.
+    whole = [column for column in columns if column.tensor and tensors[column.tensor].dtype.kind in "iu"]
+    report = DatasetReport(
+        format="npz", rows=rows, columns=spare_levels(columns), warnings=tuple(remarks_on(whole, rows))
+    )
+    return ParsedTable(tensors, report)
 
 
 def _in_order(arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from softreg_core.data.report import ColumnReport, DatasetReport, Flaw
+from softreg_core.data.report import EXACT_INTEGERS, ColumnReport, DatasetReport, Flaw
 from softreg_core.data.request import Format, ParseLimits
-from softreg_core.data.summary import EXACT_INTEGERS, numeric_report
+from softreg_core.data.summary import numeric_report
 from softreg_core.errors import DataError
 
-__all__ = ["CategoryColumn", "NumericColumn", "ParsedTable", "TextColumn", "parsed_table", "spare_levels"]
+__all__ = ["CategoryColumn", "NumericColumn", "ParsedTable", "TextColumn", "parsed_table", "remarks_on", "spare_levels"]
 
 LEVELS_OF_NUMBERS = 200_000
 """Levels of numeric columns that a report lists in all; more would make every reply about the dataset heavy."""
@@ -41,6 +41,7 @@ class CategoryColumn:
     codes: NDArray[np.int32]
     levels: tuple[str, ...]
     flaws: tuple[Flaw, ...] = ()
+    resembles_numbers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class TextColumn:
     name: str
     flaws: tuple[Flaw, ...] = ()
     distinct: int | None = None
+    resembles_numbers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +102,13 @@ def parsed_table(
             case CategoryColumn():
                 reports.append(_category(column, len(codes)))
                 codes.append(column.codes)
-            case TextColumn(name, flaws, distinct):
-                reports.append(ColumnReport(name=name, kind="text", distinct=distinct, flaws=flaws))
+            case TextColumn():
+                reports.append(
+                    ColumnReport(name=column.name, kind="text", distinct=column.distinct, flaws=column.flaws)
+                )
     stacks: dict[str, Sequence[NDArray[Any]]] = {"numbers": numbers, "codes": codes}
     tensors = {name: np.stack(stack, axis=1) for name, stack in stacks.items() if stack}
-    remarks = (*warnings, *_remarks(reports, rows))
+    remarks = (*warnings, *_remarks_on_texts(columns), *remarks_on(reports, rows))
     return ParsedTable(
         tensors, DatasetReport(format=file_format, rows=rows, columns=spare_levels(reports), warnings=remarks)
     )
@@ -150,7 +154,7 @@ def _category(column: CategoryColumn, position: int) -> ColumnReport:
     )
 
 
-def _remarks(columns: Sequence[ColumnReport], rows: int) -> list[str]:
+def remarks_on(columns: Sequence[ColumnReport], rows: int) -> list[str]:
     """What a reader of the report should know and no single count says."""
     remarks = []
     for column in columns:
@@ -159,5 +163,20 @@ def _remarks(columns: Sequence[ColumnReport], rows: int) -> list[str]:
             remarks.append(f"column '{column.name}' has whole numbers from 2^53 on, which float64 rounds")
         if any(flaw.kind == "missing" and flaw.count == rows for flaw in column.flaws):
             remarks.append(f"column '{column.name}' is empty")
+    return _first(remarks)
+
+
+def _remarks_on_texts(columns: Sequence[NumericColumn | CategoryColumn | TextColumn]) -> list[str]:
+    return _first(
+        [
+            f"column '{column.name}' was read as text: its cells look like numbers with separators, percent or "
+            "currency signs; write plain numbers, such as 1000 or 0.05"
+            for column in columns
+            if not isinstance(column, NumericColumn) and column.resembles_numbers
+        ]
+    )
+
+
+def _first(remarks: list[str]) -> list[str]:
     left_out = len(remarks) - _MOST_REMARKS
     return [*remarks[:_MOST_REMARKS], f"and {left_out} more remarks of this kind"] if left_out > 0 else remarks

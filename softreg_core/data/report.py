@@ -11,7 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from softreg_core.data.request import Format
 
-__all__ = ["ColumnReport", "DatasetReport", "Flaw"]
+__all__ = ["EXACT_INTEGERS", "ColumnReport", "DatasetReport", "Flaw"]
+
+EXACT_INTEGERS = 2.0**53
+"""From here on a float64 may stand for a neighbour that it skips."""
 
 
 class Flaw(BaseModel):

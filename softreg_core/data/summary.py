@@ -8,13 +8,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from softreg_core.data.report import ColumnReport, Flaw
+from softreg_core.data.report import EXACT_INTEGERS, ColumnReport, Flaw
 from softreg_core.data.request import DISTINCT_LIMIT
 
-__all__ = ["EXACT_INTEGERS", "Tally", "numeric_report"]
+__all__ = ["Tally", "numeric_report"]
 
-EXACT_INTEGERS = 2.0**53
-"""From here on a float64 may stand for a neighbour that it skips."""
 _FIRST_ROWS = 5
 _SAMPLE_ROWS = 4096
 """Looked at first: most columns of measurements have too many different values already here."""

@@ -177,6 +177,43 @@ def test_whole_numbers_that_float64_rounds_are_remarked(csv_table):
     assert table.report.columns[0].levels is None
 
 
+@pytest.mark.parametrize(
+    "cell", ["1,{}", "{}%", "1 {} €", "$ {}", "({})", "-1.{}.000,5", "1'{}"], ids=lambda cell: cell.replace("{}", "n")
+)
+@pytest.mark.parametrize("rows", [5, DISTINCT_LIMIT - 150])
+def test_a_column_of_text_that_looks_like_numbers_is_remarked_by_name_without_its_cells(csv_table, cell, rows):
+    cells = [cell.format(100 + i) for i in range(rows)]
+    buffer = io.StringIO()
+    csv.writer(buffer).writerows([("price", "y"), *((cell, "1") for cell in cells)])
+    (warning,) = csv_table(buffer.getvalue()).report.warnings
+    assert "'price'" in warning
+    assert "plain numbers" in warning
+    assert not any(cell in warning for cell in cells)
+
+
+def test_a_long_column_that_looks_like_numbers_is_remarked_too(csv_table, monkeypatch):
+    monkeypatch.setattr("softreg_core.data.csv_table._CELLS_PER_BLOCK", 1000)
+    rows = "".join(f'"{i},{100 + i % 900}",1\n' for i in range(3 * DISTINCT_LIMIT))
+    (warning,) = csv_table(f"price,y\n{rows}").report.warnings
+    assert "'price'" in warning
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["cat", "dog", "1", "2"],
+        ["2020-01-01", "2021-02-03"],
+        ["12:30", "13:45"],
+        ["10.0.0.1", "192.168.1.17"],
+        ["a", "b", "c", "5%"],
+        ["1" * 300 + "%"],
+    ],
+    ids=["words", "dates", "times", "addresses", "few", "long"],
+)
+def test_other_text_is_not_remarked(csv_table, cells):
+    assert csv_table("x,y\n" + "".join(f"{cell},1\n" for cell in cells)).report.warnings == ()
+
+
 def test_a_header_of_numbers_is_remarked(csv_table):
     assert any("header" in warning for warning in csv_table("1,2\n3,4\n").report.warnings)
 

@@ -268,3 +268,10 @@ def test_the_array_at_fault_is_named(npz_table):
     with pytest.raises(DataError) as caught:
         npz_table(features=np.ones(3), target=np.ones(2))
     assert caught.value.column == "target"
+
+
+def test_whole_numbers_that_float64_rounds_are_remarked_and_large_floats_are_not(npz_table):
+    ids = np.array([2**53 + 1, 3], dtype=np.int64)
+    warnings = npz_table(ids=ids, size=np.array([1e20, 2e20]), target=np.array([0, 1])).report.warnings
+    assert len(warnings) == 1
+    assert "'ids'" in warnings[0]
