@@ -148,13 +148,23 @@ def prepare(spec: TrainSpec, table: Table) -> PreparedData:
         table: the dataset.
 
     Raises:
-        DataError: a used cell is not a finite float32 number after scaling; row (from 1) and column are named.
+        DataError: a used cell is not a finite float32 number after scaling; row (from 1) and column are named. Or the
+            training rows are fewer than two, or of a single class.
     """
     rows = split_rows(spec, table)
+    if rows.train.size < 2:
+        raise DataError(f"too few rows for training: {rows.train.size} of {table.report.rows}", "too_few_rows")
     feature_names, target_names = _feature_names(spec), _target_names(spec)
     features_ND, feature_scaling = _scaled(table, feature_names, rows.train, spec.preprocess.features == "standardize")
     if spec.task.kind == "classification":
-        target = torch.from_numpy(table.codes(target_names[0]))
+        codes = table.codes(target_names[0])
+        if (codes[rows.train] == codes[rows.train[0]]).all():
+            raise DataError(
+                "the training rows are all of one class: stratify the split, or give it another seed or larger share",
+                "single_class",
+                column=target_names[0],
+            )
+        target = torch.from_numpy(codes)
         labels, target_scaling = table.column(target_names[0]).levels, None
     else:
         scaled_NC, target_scaling = _scaled(table, target_names, rows.train, spec.preprocess.target == "standardize")
@@ -200,8 +210,9 @@ def _scaled(
 def _codes_of_numbers(cells: NDArray[Any], levels: tuple[str, ...]) -> NDArray[np.int64]:
     """The index of each cell among levels that ascend; -1 where it is none of them."""
     truth = {"false": 0, "true": 1}
-    numbers = np.array([truth[level] if level in truth else int(level) for level in levels])
     if cells.dtype.kind == "b":
         cells = cells.astype(np.int64)
+    # Of the cells' own type: int64 and uint64 would meet in float64, where neighbours from 2^53 on are one.
+    numbers = np.array([truth[level] if level in truth else int(level) for level in levels], dtype=cells.dtype)
     codes = np.searchsorted(numbers, cells).clip(max=len(levels) - 1)
     return np.where(numbers[codes] == cells, codes, -1)

@@ -77,8 +77,8 @@ def _about_batches(spec: TrainSpec) -> list[Advice]:
             Advice(
                 "sample_program_small_batch",
                 "/training/batch_size",
-                f"sample_program estimates a variance from each batch; {spec.training.batch_size} rows are few, "
-                f"use {SMALL_BATCH} or more",
+                f"sample_program estimates a variance from each batch; a batch of {spec.training.batch_size} is small, "
+                f"use {SMALL_BATCH} rows or more",
             )
         ]
     return []

@@ -8,11 +8,12 @@ from typing import Literal
 from softreg_core.data.report import ColumnReport, DatasetReport
 from softreg_core.errors import Problem, SpecError
 from softreg_core.spec.advice import Advice, advise
+from softreg_core.spec.cells import flawed_cells, is_rounded, oversized_cells
 from softreg_core.spec.data import TaskSpec
 from softreg_core.spec.estimate import parameter_count, steps_per_epoch
 from softreg_core.spec.formula import describe
 from softreg_core.spec.problems import nearest
-from softreg_core.spec.split import SplitSizes, split_sizes
+from softreg_core.spec.split import SplitSizes, class_sizes, split_sizes
 from softreg_core.spec.train import TrainSpec
 
 __all__ = ["Resolution", "resolve"]
@@ -20,11 +21,6 @@ __all__ = ["Resolution", "resolve"]
 # A whole-number target with at most this many values is read as classes when the task is `auto`.
 MOST_AUTO_CLASSES = 30
 TaskKind = Literal["classification", "regression"]
-_FLAW_WORDS = {
-    "missing": "missing value",
-    "text_in_numbers": "text in a numeric column",
-    "non_finite": "NaN or infinite value",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +62,18 @@ class _Resolver:
     def resolution(self) -> Resolution:
         targets = self._targets()
         features = self._features(targets)
+        self.problems += flawed_cells([*targets, *features])
+        sizes = self._sizes()
+        if not targets and self.spec.task.kind == "auto":
+            raise self._refusal()  # whatever else there is depends on the task, which is not known
         kind = self._task_kind(targets)
         labels = self._labels(kind, targets)
-        sizes = self._sizes()
-        self._check_cells([*targets, *features])
         self._check_target_values(kind, targets)
         spec = self._filled(kind, targets, features)
+        self._check_sizes_of_values(spec, targets, features)
+        self._check_parts(spec, targets, sizes)
         if self.problems:
-            count = len(self.problems)
-            raise SpecError(f"the job does not fit its dataset: {count} problem{'s' * (count > 1)}", self.problems)
+            raise self._refusal()
         inputs, outputs = len(features), len(labels) if labels else len(targets)
         return Resolution(
             spec=spec,
@@ -87,6 +86,10 @@ class _Resolver:
             formula=describe(spec.loss),
             advice=tuple(self.advice),
         )
+
+    def _refusal(self) -> SpecError:
+        count = len(self.problems)
+        return SpecError(f"the job does not fit its dataset: {count} problem{'s' * (count > 1)}", self.problems)
 
     def _problem(self, pointer: str, message: str) -> None:
         self.problems.append(Problem(pointer, message))
@@ -111,7 +114,15 @@ class _Resolver:
         grouped = [column for column in self.report.columns if column.group == "target"]
         if grouped:
             return grouped
-        return [self.columns.get("target") or self.report.columns[-1]]
+        if "target" in self.columns:
+            return [self.columns["target"]]
+        if self.report.format == "npz":  # its arrays have no order that a writer would think of
+            self._problem("/task/target", "the file has no array 'target': name the column to learn")
+            return []
+        last = self.report.columns[-1]
+        message = f"no column is named 'target', so the last one, '{last.name}', is taken"
+        self.advice.append(Advice("target_assumed", "/task/target", message))
+        return [last]
 
     def _features(self, targets: list[ColumnReport]) -> list[ColumnReport]:
         target_names = {column.name for column in targets}
@@ -145,7 +156,7 @@ class _Resolver:
         if column.kind != "numeric":
             return "classification"
         few = column.distinct is not None and column.distinct <= MOST_AUTO_CLASSES
-        if column.integral and few and column.levels is not None:
+        if column.integral and few and (column.levels is not None or is_rounded(column)):
             if column.distinct is not None and column.distinct > 2:
                 self.advice.append(
                     Advice(
@@ -164,6 +175,12 @@ class _Resolver:
         column = targets[0]
         if len(targets) > 1:
             self._problem("/task/target", "classification has one target column")
+        elif is_rounded(column):
+            self._problem(
+                "/task/target",
+                f"column '{column.name}' has whole numbers from 2^53 on, which were rounded: two classes may have "
+                "become one; write the labels as text, or set task.kind to regression",
+            )
         elif column.kind == "text" or column.levels is None:
             self._problem(
                 "/task/target",
@@ -174,19 +191,30 @@ class _Resolver:
 
     def _sizes(self) -> SplitSizes:
         sizes = split_sizes(self.report.rows, self.spec.split)
-        if sizes.train < 1:
-            self._problem("/split", f"{self.report.rows} rows are too few: no row is left for training")
+        if sizes.train < 2:
+            left = max(0, sizes.train)
+            self._problem(
+                "/split", f"too few rows: {left} of {self.report.rows} left for training, 2 or more are needed"
+            )
         return sizes
 
-    def _check_cells(self, columns: list[ColumnReport]) -> None:
-        for column in columns:
-            for flaw in column.flaws:
-                rows = ", ".join(str(row) for row in flaw.first_rows)
-                more = "" if flaw.count <= len(flaw.first_rows) else f" and {flaw.count - len(flaw.first_rows)} more"
-                self._problem(
-                    "/dataset",
-                    f"column '{column.name}', row{'s' * (flaw.count > 1)} {rows}{more}: {_FLAW_WORDS[flaw.kind]}",
-                )
+    def _check_sizes_of_values(
+        self, spec: TrainSpec, targets: list[ColumnReport], features: list[ColumnReport]
+    ) -> None:
+        self.problems += oversized_cells(features, is_standardized=spec.preprocess.features == "standardize")
+        if spec.task.kind == "regression":
+            self.problems += oversized_cells(targets, is_standardized=spec.preprocess.target == "standardize")
+
+    def _check_parts(self, spec: TrainSpec, targets: list[ColumnReport], sizes: SplitSizes) -> None:
+        """What is known of the parts before rows are drawn; `prepare` looks at the rest."""
+        if spec.task.kind == "regression" and sizes.validation == 1:
+            message = "one validation row has no R2: two or more are needed"
+            self.advice.append(Advice("r2_undefined", "/split/validation", message))
+        counts = [count for column in targets for count in column.level_counts or () if count]
+        if spec.task.kind == "classification" and spec.split.stratify and len(counts) > 1 and sizes.train > 1:
+            trained = sum(share.train > 0 for share in class_sizes(counts, sizes))
+            if trained < 2:
+                self._problem("/split", f"of {len(counts)} classes only {trained} would have training rows")
 
     def _check_target_values(self, kind: TaskKind, targets: list[ColumnReport]) -> None:
         for column in targets:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from softreg_core.spec.data import SplitSpec
 
-__all__ = ["SplitSizes", "split_sizes"]
+__all__ = ["SplitSizes", "class_sizes", "shares_of", "split_sizes"]
 
 
 class SplitSizes(NamedTuple):
@@ -24,3 +25,32 @@ def split_sizes(rows: int, split: SplitSpec) -> SplitSizes:
     """
     validation, test = (max(1, round(rows * share)) if share > 0 else 0 for share in (split.validation, split.test))
     return SplitSizes(rows - validation - test, validation, test)
+
+
+def class_sizes(counts: Sequence[int], sizes: SplitSizes) -> list[SplitSizes]:
+    """How many rows of each class each part gets when every class keeps its share; `counts` are the classes' rows."""
+    validation = shares_of(sizes.validation, counts)
+    # Test rows come out of what validation left, so that a small class cannot be promised twice.
+    test = shares_of(sizes.test, [count - taken for count, taken in zip(counts, validation, strict=True)])
+    return [
+        SplitSizes(count - first - second, first, second)
+        for count, first, second in zip(counts, validation, test, strict=True)
+    ]
+
+
+def shares_of(size: int, counts: Sequence[int]) -> list[int]:
+    """`size` divided in proportion to `counts` by largest remainder; never more than a count.
+
+    Whole numbers throughout, so that no rounding differs between machines. Equal remainders go to the larger
+    class, then to the lower code.
+    """
+    total = sum(counts)
+    if total == 0:
+        return [0] * len(counts)
+    shares = [size * count // total for count in counts]
+    by_remainder = sorted(
+        range(len(counts)), key=lambda index: (-(size * counts[index] % total), -counts[index], index)
+    )
+    for index in by_remainder[: size - sum(shares)]:
+        shares[index] += 1
+    return shares

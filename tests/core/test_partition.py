@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from softreg_core.data.partition import partition, shares_of
+from softreg_core.data.partition import partition
 from softreg_core.keyed import permutation
-from softreg_core.spec.split import SplitSizes
+from softreg_core.spec.split import SplitSizes, shares_of
 
 CLASSES = st.lists(st.integers(1, 40), min_size=1, max_size=8)
 

@@ -123,16 +123,51 @@ def test_a_constant_feature_becomes_zero_and_no_rounding_noise(ready):
     assert torch.equal(data.train.features[:, 0], torch.zeros(30))
 
 
-def test_features_near_the_end_of_float64_are_scaled_not_lost(ready):
-    _, data = ready(table_from_arrays(np.linspace(-1e300, 1e300, 30), np.arange(30.0) / 7))
+def test_features_as_large_as_are_taken_are_scaled_not_lost(ready):
+    _, data = ready(table_from_arrays(np.linspace(-1e150, 1e150, 30), np.arange(30.0) / 7))
     assert data.train.features.abs().max() < 3.0
 
 
-def test_without_scaling_a_cell_beyond_float32_is_refused_by_name(ready):
-    table = table_from_arrays([[1.0], [2.0], [1e39], [3.0], [4.0]], [0.1, 0.2, 0.3, 0.4, 0.5])
+def test_a_cell_beyond_float32_after_scaling_is_refused_by_name(ready):
+    """Among the validation rows, so that the training rows' scale does not tame it."""
+    features, target = np.arange(10.0), np.arange(10.0) / 7
+    spec, _ = ready(table_from_arrays(features, target))
+    row = int(split_rows(spec, table_from_arrays(features, target)).validation[0])
+    features[row] = 1e100
     with pytest.raises(DataError) as caught:
-        ready(table, preprocess={"features": "none"})
-    assert (caught.value.row, caught.value.column) == (3, "features.0")
+        prepare(spec, table_from_arrays(features, target))
+    assert (caught.value.row, caught.value.column) == (row + 1, "features.0")
+
+
+@pytest.mark.parametrize("target", [np.array([0] * 18 + [1] * 2), np.arange(20.0) / 7], ids=["classes", "values"])
+def test_too_few_training_rows_are_refused_where_a_spec_was_resolved_for_another_table(ready, target):
+    spec, _ = ready(table_from_arrays(np.arange(20.0), target))
+    with pytest.raises(DataError) as caught:
+        prepare(spec, table_from_arrays(np.arange(2.0), target[-2:]))
+    assert caught.value.reason == "too_few_rows"
+
+
+def test_training_rows_of_a_single_class_are_refused(ready):
+    """The draw is not stratified: only the rows that it chose tell."""
+    table = table_from_arrays(np.arange(20.0), np.array([0] * 18 + [1] * 2))
+    spec = {"train": 0.1, "validation": 0.9, "stratify": False}
+    outcomes = set()
+    for seed in range(20):
+        try:
+            _, data = ready(table, split={**spec, "seed": seed})
+            assert data.train.target.unique().numel() == 2
+            outcomes.add("trained")
+        except DataError as error:
+            outcomes.add((error.reason, error.column))
+    assert outcomes == {"trained", ("single_class", "target")}
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64])
+def test_classes_beyond_2_53_in_an_array_of_whole_numbers_stay_apart(dtype):
+    start = 2**53 if dtype is np.int64 else 2**63
+    values = np.array([start, start + 1, start + 2, 1, start + 1], dtype=dtype)
+    table = table_from_arrays(np.arange(5.0), values)
+    assert table.labels("target").tolist() == [str(value) for value in values.tolist()]
 
 
 def test_regression_targets_are_standardised_and_their_scaling_kept(slope, ready):

@@ -95,6 +95,10 @@ def flawed(kind, count=1, rows=(4,)):
     return report(numeric("x", flaws=(Flaw(kind=kind, count=count, first_rows=rows),)), PET)
 
 
+RARE = {"train": 0.1, "validation": 0.9}
+RARE_PET = PET.model_copy(update={"level_counts": (18, 2)})
+
+
 @pytest.mark.parametrize(
     ("document", "of", "pointer", "words"),
     [
@@ -106,7 +110,31 @@ def flawed(kind, count=1, rows=(4,)):
         ({"task": {"target": "remark", "kind": "regression"}}, PEOPLE, "/task/kind", "regression needs numbers"),
         ({"task": {"target": ["age", "pet"], "kind": "classification"}}, PEOPLE, "/task/target", "one target"),
         ({}, report(REMARK, PET), "/task/features", "no numeric column"),
-        ({}, report(numeric("x"), PET, rows=1), "/split", "too few"),
+        ({}, report(numeric("x"), PET, rows=1), "/split", "too few rows: 0 of 1"),
+        ({}, report(numeric("x"), PET, rows=2), "/split", "too few rows: 1 of 2"),
+        ({"task": {"target": "y"}}, report(numeric("x"), numeric("y"), rows=2), "/split", "too few rows: 1 of 2"),
+        ({"split": RARE}, report(numeric("x"), RARE_PET, rows=20), "/split", "of 2 classes only 1 would have training"),
+        (
+            {"task": {"kind": "classification"}},
+            report(numeric("x"), numeric("y", integral=True, distinct=3, maximum=2.0**53)),
+            "/task/target",
+            "write the labels as text",
+        ),
+        (
+            {},
+            report(numeric("x"), numeric("y", integral=True, distinct=3, minimum=-(2.0**60))),
+            "/task/target",
+            "set task.kind to regression",
+        ),
+        ({"preprocess": {"features": "none"}}, report(numeric("x", minimum=-4e38), PET), "/dataset", "'x' has values"),
+        ({}, report(numeric("x", maximum=2e150), PET), "/dataset", "column 'x' has values beyond 1e+150"),
+        ({}, report(numeric("x"), numeric("y", minimum=-2e150)), "/dataset", "column 'y' has values beyond 1e+150"),
+        (
+            {"preprocess": {"target": "none"}},
+            report(numeric("x"), numeric("y", maximum=4e38)),
+            "/dataset",
+            "column 'y' has values beyond 3.403e+38",
+        ),
         ({}, report(numeric("x"), PET.model_copy(update={"distinct": 1})), "/task/target", "single class"),
         ({}, report(numeric("x"), numeric("y", distinct=1)), "/task/target", "single value"),
         ({}, flawed("missing"), "/dataset", "column 'x', row 4: missing value"),
@@ -128,6 +156,50 @@ def test_a_misfit_is_refused_with_pointer_and_reason(document, of, pointer, word
     found = refusals(document, of)
     assert pointer in found, found
     assert words in found[pointer]
+
+
+@pytest.mark.parametrize(
+    ("document", "of"),
+    [
+        ({}, report(numeric("x", maximum=1e149, minimum=-4e38), numeric("y", maximum=1e149))),
+        ({"preprocess": {"features": "none"}}, report(numeric("x", maximum=3e38), PET)),
+        ({"task": {"features": ["x"]}}, report(numeric("x"), numeric("other", maximum=1e300), PET)),
+        ({"split": {**RARE, "stratify": False}}, report(numeric("x"), RARE_PET, rows=20)),
+        (
+            {"task": {"kind": "regression"}},
+            report(numeric("x"), numeric("y", integral=True, distinct=3, maximum=2.0**53)),
+        ),
+        ({}, report(numeric("x"), classes("y", 3, maximum=2.0**60))),  # an NPZ file keeps them exactly
+    ],
+    ids=["standardised", "float32", "unused", "drawn", "quantity", "exact"],
+)
+def test_what_training_can_take_is_let_through(document, of):
+    resolved(document, of)
+
+
+def codes_of(resolution):
+    return {advice.code: advice for advice in resolution.advice}
+
+
+def test_a_target_taken_for_its_place_alone_is_pointed_out():
+    assert "'pet'" in codes_of(resolved({}))["target_assumed"].message
+    assert "target_assumed" not in codes_of(resolved({"task": {"target": "pet"}}))
+    assert "target_assumed" not in codes_of(resolved({}, report(numeric("target"), numeric("age"))))
+
+
+def test_an_npz_file_without_a_target_needs_it_named():
+    columns = (numeric("features.0", group="features"), numeric("features.1", group="features"))
+    of = DatasetReport(format="npz", rows=100, columns=columns)
+    found = refusals({"loss": {"base": {"kind": "cross_entropy"}}, "split": {"stratify": True}}, of)
+    assert found == {"/task/target": "the file has no array 'target': name the column to learn"}
+    assert resolved({"task": {"target": "features.1"}}, of).spec.task.features == ("features.0",)
+
+
+def test_a_single_validation_row_has_no_r2():
+    of = report(numeric("x"), numeric("y"), rows=5)
+    assert codes_of(resolved({}, of))["r2_undefined"].pointer == "/split/validation"
+    assert "r2_undefined" not in codes_of(resolved({}, report(numeric("x"), numeric("y"), rows=10)))
+    assert "r2_undefined" not in codes_of(resolved({}, report(numeric("x"), classes("y", 2), rows=5)))
 
 
 def test_flaws_of_columns_that_are_not_used_do_not_matter():
