@@ -23,7 +23,7 @@ from softreg_jobs.blobs import CHUNK_BYTES, Blob, open_range
 __all__ = ["file_response", "matches"]
 
 _STRETCH_BYTES = 4 * CHUNK_BYTES
-_RANGE = re.compile(r"bytes=(?:([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18}))")
+_RANGE = re.compile(r"bytes=(?:([0-9]+)-([0-9]*)|-([0-9]+))", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +91,19 @@ def _requested(request: Request, size: int, tag: str) -> _Span | None:
         return None
     first, last, suffix = form.groups()
     if suffix is not None:
-        start, stop = max(0, size - int(suffix)), size
+        start, stop = max(0, size - _position(suffix)), size
     else:
-        start, stop = int(first), min(size, int(last) + 1) if last else size
-        if last and int(last) < start:
+        start, stop = _position(first), min(size, _position(last) + 1) if last else size
+        if last and _position(last) < start:
             return None
     if start >= stop:
         raise RangeNotSatisfiableError(f"the range lies outside the file's {size} bytes", size)
     return _Span(start, stop)
+
+
+def _position(digits: str) -> int:
+    """A position in a file, cut to 19 digits, which is past every end: Python's int() refuses thousands of them."""
+    return int(digits.lstrip("0")[:19] or "0")
 
 
 def _next_stop(start: int, stop: int) -> int:

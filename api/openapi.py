@@ -15,7 +15,7 @@ from api.schemas.examples import EXAMPLES
 from api.schemas.jobs import JobCreate
 from softreg_core.data.request import FileFormat
 
-__all__ = ["BINARY", "JOB_BODY", "UPLOAD_BODY", "install", "problems"]
+__all__ = ["BINARY", "FILE_REPLIES", "JOB_BODY", "UPLOAD_BODY", "install", "problems"]
 
 _REF = "#/components/schemas/{model}"
 _TITLE = "softreg"
@@ -52,6 +52,11 @@ UPLOAD_BODY: dict[str, Any] = {
     }
 }
 BINARY: dict[str, Any] = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+FILE_REPLIES: dict[int | str, dict[str, Any]] = {
+    206: {"description": "Partial Content", **BINARY},
+    304: {"description": "Not Modified"},
+}
+"""What a file's GET can answer besides the whole file."""
 
 
 def problems(*statuses: int, always: tuple[int, ...] = _ALWAYS) -> dict[int | str, dict[str, Any]]:

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from api.deps import CheckpointId, Database, Reader
 from api.downloads import file_response
-from api.openapi import BINARY, problems
+from api.openapi import BINARY, FILE_REPLIES, problems
 from api.schemas.base import PREFIX
 from api.schemas.models import CheckpointReply, checkpoint_reply
 from softreg_jobs import queries
@@ -26,7 +26,13 @@ def get(caller: Reader, connection: Database, checkpoint_id: CheckpointId) -> Ch
     "/{checkpoint_id}/content",
     operation_id="checkpoints_content",
     response_class=Response,
-    responses={200: BINARY, 206: {"description": "Partial Content", **BINARY}, **problems(404, 412, 416)},
+    responses={200: BINARY, **FILE_REPLIES, **problems(404, 412, 416)},
+)
+@router.head(
+    "/{checkpoint_id}/content",
+    operation_id="checkpoints_content_head",
+    response_class=Response,
+    responses=problems(404, 412, 416),
 )
 def content(request: Request, caller: Reader, connection: Database, checkpoint_id: CheckpointId) -> Response:
     """A checkpoint's bytes: the weights and the optimiser's state, as safetensors."""

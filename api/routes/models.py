@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter, Request, Response
 
 from api.deps import Database, FileName, ModelId, Reader
 from api.downloads import file_response
-from api.openapi import BINARY, problems
+from api.openapi import BINARY, FILE_REPLIES, problems
 from api.schemas.base import PREFIX
 from api.schemas.models import ModelReply, model_reply
 from softreg_jobs import queries
@@ -25,17 +23,11 @@ def get(caller: Reader, connection: Database, model_id: ModelId) -> ModelReply:
     return model_reply(queries.get_model(connection, caller.tenant_id, model_id))
 
 
-_FILE: dict[int | str, dict[str, Any]] = {
-    206: {"description": "Partial Content", **BINARY},
-    304: {"description": "Not Modified"},
-}
-
-
 @router.get(
     "/{model_id}/files/{name}",
     operation_id="models_file",
     response_class=Response,
-    responses={200: BINARY, **_FILE, **problems(404, 412, 416)},
+    responses={200: BINARY, **FILE_REPLIES, **problems(404, 412, 416)},
 )
 @router.head(
     "/{model_id}/files/{name}",

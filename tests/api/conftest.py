@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,7 @@ class Hand:
         return upload(self.engine, path)
 
     def checkpoint(self, mine: store.Claim, step: int, *, is_best: bool = False, data: bytes = b"weights") -> str:
-        new = store.NewCheckpoint(self.blob(data), step, 1, {"val.accuracy": 0.5}, is_best)
+        new = store.NewCheckpoint(self.blob(data), step, 1, {"val.accuracy": 0.5}, {}, is_best)
         with self.engine.begin() as connection:
             return store.publish_checkpoint(connection, mine, new, keep_last=10)
 
@@ -94,11 +94,13 @@ class Hand:
             told = {"progress": progress, "metrics": metrics}
             store.beat(connection, mine, lease_seconds=30, step=progress["step"], progress=told)
 
-    def succeed(self, mine: store.Claim, files: dict[str, bytes]) -> str:
+    def succeed(
+        self, mine: store.Claim, files: dict[str, bytes], metrics: Mapping[str, float | None] = {"val.accuracy": 0.9}
+    ) -> str:
         stored = [store.ModelFile(name, self.blob(data), "application/octet-stream") for name, data in files.items()]
-        result = store.Result(new_id("mdl"), stored, {"val.accuracy": 0.9}, "completed")
+        result = store.Result(new_id("mdl"), stored, dict(metrics), "completed")
         with self.engine.begin() as connection:
-            store.succeed(connection, mine, result, store.AttemptFacts())
+            store.succeed(connection, mine, result, store.AttemptFacts(device="cpu"))
         return result.model_id
 
     def fail(self, mine: store.Claim, error: dict[str, Any]) -> None:

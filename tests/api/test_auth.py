@@ -75,6 +75,7 @@ MATRIX = {
     ("GET", "/v1/jobs/{job_id}/model"): "404",
     ("GET", "/v1/checkpoints/{checkpoint_id}"): "404",
     ("GET", "/v1/checkpoints/{checkpoint_id}/content"): "404",
+    ("HEAD", "/v1/checkpoints/{checkpoint_id}/content"): "404",
     ("GET", "/v1/models/{model_id}"): "404",
     ("GET", "/v1/models/{model_id}/files/{name}"): "404",
     ("HEAD", "/v1/models/{model_id}/files/{name}"): "404",

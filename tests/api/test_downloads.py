@@ -54,6 +54,10 @@ RANGES = {
     "bytes=1048575-1048577": (1048575, 1048578),
     f"bytes={4 * 2**20 - 1}-{8 * 2**20}": (4 * 2**20 - 1, 8 * 2**20 + 1),
     f"bytes=9-{10**15}": (9, len(DATA)),
+    f"bytes=9-{10**22}": (9, len(DATA)),
+    f"bytes=000{'0' * 30}9-{'9' * 5000}": (9, len(DATA)),
+    f"bytes=-{10**22}": (0, len(DATA)),
+    "BYTES=0-1": (0, 2),
 }
 
 
@@ -73,7 +77,7 @@ def test_what_is_no_single_range_gets_the_whole_file(client, url):
 
 
 def test_a_range_past_the_end_is_416_with_the_size(client, url):
-    for header in (f"bytes={len(DATA)}-", f"bytes={10**17}-{10**17}", "bytes=-0"):
+    for header in (f"bytes={len(DATA)}-", f"bytes={10**17}-{10**17}", f"bytes={10**22}-", "bytes=-0"):
         response = client.get(url, headers={"Range": header})
         assert (response.status_code, response.json()["code"]) == (416, "range_not_satisfiable"), header
         assert response.headers["content-range"] == f"bytes */{len(DATA)}"
@@ -128,3 +132,6 @@ def test_a_checkpoint_downloads_like_a_file(client, worker):
     response = client.get(f"/v1/checkpoints/{checkpoint_id}/content", headers={"Range": "bytes=1-2"})
     assert (response.status_code, response.content) == (206, b"ta")
     assert response.headers["content-disposition"] == f'attachment; filename="{checkpoint_id}.safetensors"'
+    head = client.request("HEAD", f"/v1/checkpoints/{checkpoint_id}/content")
+    assert (head.status_code, head.content, head.headers["content-length"]) == (200, b"", "5")
+    assert head.headers["etag"] == response.headers["etag"]
