@@ -23,7 +23,7 @@ from api.runtime import runtime_of
 from softreg_core.errors import Problem
 from softreg_core.spec.problems import json_pointer
 
-__all__ = ["JsonBody", "NoBody", "blocks", "parse_object"]
+__all__ = ["JsonBody", "NoBody", "blocks", "parse_object", "read_object"]
 
 BLOCK_BYTES = 2**20
 IDLE_SECONDS = 30.0
@@ -31,6 +31,7 @@ IDLE_SECONDS = 30.0
 MOST_DEPTH = 32
 MOST_KEYS = 100
 """Of one object; no object of this API comes near, and each unknown key is compared with every known one."""
+_TOO_DEEP = f"nested deeper than {MOST_DEPTH} levels"
 _INT64 = range(-(2**63), 2**63)
 _LONGEST_INTEGER = 20
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -73,7 +74,7 @@ async def _whole(request: Request) -> bytes:
 
 
 async def _json_body(request: Request) -> bytes:
-    """The bytes of a JSON body; `parse_object` reads them where there is a thread for it."""
+    """The bytes of a JSON body; `read_object` reads them where there is a thread for it."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise UnsupportedMediaTypeError("the body is JSON: send it with Content-Type: application/json")
@@ -94,7 +95,7 @@ NoBody = Annotated[None, Depends(_no_body)]
 
 @dataclass(frozen=True, slots=True)
 class _Refused:
-    """Stands in a parsed document where something stood that cannot be taken."""
+    """Stands in a parsed document where something stood that cannot be taken; nothing that is sent for validates."""
 
     reason: str
 
@@ -106,8 +107,31 @@ def parse_object(raw: bytes) -> dict[str, Any]:
         MalformedRequestError: it is not JSON in UTF-8.
         InvalidRequestError: it is no object, or holds what cannot be kept; every such place is named.
     """
+    document, problems = read_object(raw)
+    if problems:
+        raise _refusal(problems)
+    return document
+
+
+def read_object(raw: bytes) -> tuple[dict[str, Any], list[Problem]]:
+    """A JSON object, and every place in it that cannot be kept: there stands something that never validates.
+
+    For who looks on for what else is wrong; the document can be stored only if there are no problems.
+
+    Raises:
+        MalformedRequestError: it is not JSON in UTF-8.
+        InvalidRequestError: it is no object, or one that cannot be looked into.
+    """
+    problems: list[Problem] = []
+    document = _kept(_parsed(raw), (), problems)
+    if not isinstance(document, dict):
+        raise _refusal(problems or [Problem("", "expected an object")])
+    return document, problems
+
+
+def _parsed(raw: bytes) -> Any:
     try:
-        value = json.loads(
+        return json.loads(
             raw.decode(), parse_int=_integer, parse_float=_real, parse_constant=_constant, object_pairs_hook=_object
         )
     except UnicodeDecodeError as error:
@@ -115,14 +139,11 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise MalformedRequestError(f"the body is not JSON: {error.msg}, {_place(error)}") from error
     except RecursionError:
-        value = _too_deep()
-    problems = list(_problems(value))
-    if not problems and not isinstance(value, dict):
-        problems = [Problem("", "expected an object")]
-    if problems:
-        raise InvalidRequestError(f"the body holds what cannot be taken ({len(problems)} places)", problems)
-    document: dict[str, Any] = value
-    return document
+        return _Refused(_TOO_DEEP)
+
+
+def _refusal(problems: list[Problem]) -> InvalidRequestError:
+    return InvalidRequestError(f"the body holds what cannot be taken ({len(problems)} places)", problems)
 
 
 def _place(error: json.JSONDecodeError) -> str:
@@ -153,30 +174,29 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def _too_deep() -> _Refused:
-    return _Refused(f"nested deeper than {MOST_DEPTH} levels")
+def _kept(value: Any, path: tuple[str | int, ...], problems: list[Problem]) -> Any:
+    """`value` as far as it can be kept; what cannot goes to `problems`, in the document's order."""
+    reason = _refused_for(value, len(path))
+    if reason is not None:
+        problems.append(Problem(json_pointer(path), reason))
+        return _Refused(reason)
+    if isinstance(value, list):
+        return [_kept(item, (*path, index), problems) for index, item in enumerate(value)]
+    if isinstance(value, dict):
+        return {name: _kept(item, (*path, name), problems) for name, item in value.items()}
+    return value
 
 
-def _problems(document: Any) -> list[Problem]:
-    """Everything in a parsed document that cannot be taken, in its order; without recursion."""
-    found: list[Problem] = []
-    waiting: list[tuple[tuple[str | int, ...], Any]] = [((), document)]
-    while waiting:
-        path, value = waiting.pop()
-        refused = value if isinstance(value, _Refused) else None
-        if isinstance(value, str) and _UNSTORABLE.search(value):
-            refused = _Refused("a NUL character or half a surrogate pair cannot be stored")
-        elif isinstance(value, dict | list) and len(path) >= MOST_DEPTH:
-            refused = _too_deep()
-        elif isinstance(value, list):
-            waiting.extend(((*path, index), item) for index, item in reversed(list(enumerate(value))))
-        elif isinstance(value, dict):
-            if len(value) > MOST_KEYS:
-                refused = _Refused(f"more than {MOST_KEYS} keys")
-            elif any(_UNSTORABLE.search(name) for name in value):
-                refused = _Refused("a key holds a NUL character or half a surrogate pair")
-            else:
-                waiting.extend(((*path, name), item) for name, item in reversed(value.items()))
-        if refused is not None:
-            found.append(Problem(json_pointer(path), refused.reason))
-    return found
+def _refused_for(value: Any, depth: int) -> str | None:
+    match value:
+        case _Refused():
+            return value.reason
+        case str() if _UNSTORABLE.search(value):
+            return "a NUL character or half a surrogate pair cannot be stored"
+        case dict() | list() if depth >= MOST_DEPTH:
+            return _TOO_DEEP
+        case dict() if len(value) > MOST_KEYS:
+            return f"more than {MOST_KEYS} keys"
+        case dict() if any(_UNSTORABLE.search(name) for name in value):
+            return "a key holds a NUL character or half a surrogate pair"
+    return None

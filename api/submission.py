@@ -8,14 +8,15 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy import Connection
 
+from api.body import read_object
 from api.intake import SAMPLE_IDS, find_or_make
+from api.refusals import InvalidRequestError
 from api.runtime import Runtime
 from api.schemas.jobs import JobCreate
 from softreg_core.data.report import DatasetReport
-from softreg_core.errors import Problem, SpecError
+from softreg_core.errors import Problem, SpecError, UserError
 from softreg_core.spec import Resolution, TrainSpec, problems_of, resolve
 from softreg_core.spec.problems import nearest
-from softreg_jobs.datasets import find_dataset
 from softreg_jobs.store import NewJob
 
 __all__ = ["Submission"]
@@ -30,22 +31,22 @@ class Submission:
     tenant_id: str
     request_id: str
 
-    def checked(self, document: dict[str, Any]) -> NewJob:
-        """The job that `document` asks for, resolved against its dataset.
+    def checked(self, body: bytes) -> NewJob:
+        """The job that `body` asks for, resolved against its dataset.
 
         Raises:
+            MalformedRequestError: it is not JSON.
+            InvalidRequestError: it holds what cannot be kept; all else that was found is in it too.
             SpecError: something is wrong; all that was found is in it.
         """
+        document, refused = read_object(body)
         try:
             job = JobCreate.model_validate(document)
         except ValidationError as error:
-            problems = problems_of(error, JobCreate, document)
-            if all(problem.pointer != "/dataset" for problem in problems):
-                problems += self._misfits(document)
-            raise _refusal(problems) from None
+            raise self._refusal(document, refused, problems_of(error, JobCreate, document)) from None
         dataset = find_or_make(self.runtime, self.connection, self.tenant_id, job.dataset)
         if dataset is None:
-            raise _refusal([_no_dataset(job.dataset)])
+            raise _spec_error([_no_dataset(job.dataset)])
         resolution = self._resolved(job.spec(), dataset.report)
         return NewJob(
             tenant_id=self.tenant_id,
@@ -58,19 +59,33 @@ class Submission:
             request_id=self.request_id,
         )
 
-    def _misfits(self, document: dict[str, Any]) -> list[Problem]:
-        """What else is wrong with a document that is refused already; makes no sample for it."""
-        name = document["dataset"]
-        dataset = find_dataset(self.connection, self.tenant_id, name)
-        if dataset is None:
-            return [] if name in SAMPLE_IDS else [_no_dataset(name)]
-        try:
-            spec = TrainSpec.model_validate({key: document[key] for key in TrainSpec.model_fields if key in document})
-            self._resolved(spec, dataset.report)
-        except ValidationError:
+    def _refusal(self, document: dict[str, Any], refused: list[Problem], found: list[Problem]) -> UserError:
+        """Everything wrong with a document: what cannot be kept, what does not validate, what misses its dataset."""
+        places = tuple(f"{problem.pointer}/" for problem in refused)
+        problems = refused + [problem for problem in found if not f"{problem.pointer}/".startswith(places)]
+        problems += self._misfits(document, {_section(problem) for problem in problems})
+        if refused:
+            return InvalidRequestError(
+                f"the job has {_counted(problems)}, some of them in what cannot be kept", problems
+            )
+        return _spec_error(problems)
+
+    def _misfits(self, document: dict[str, Any], broken: set[str]) -> list[Problem]:
+        """How the sections that are not `broken` miss the dataset.
+
+        With a broken task nothing is said: every misfit hangs on what is learned from what.
+        """
+        if not broken.isdisjoint({"", "dataset", "task"}):
             return []
+        name = document["dataset"]
+        dataset = find_or_make(self.runtime, self.connection, self.tenant_id, name)
+        if dataset is None:
+            return [_no_dataset(name)]
+        sections = {key: document[key] for key in TrainSpec.model_fields if key in document and key not in broken}
+        try:
+            self._resolved(TrainSpec.model_validate(sections), dataset.report)
         except SpecError as error:
-            return list(error.problems)
+            return [problem for problem in error.problems if _section(problem) not in broken]
         return []
 
     def _resolved(self, spec: TrainSpec, report: DatasetReport) -> Resolution:
@@ -78,7 +93,7 @@ class Submission:
         most = self.runtime.settings.max_parameters
         if resolution.parameters > most:
             message = f"the net has {resolution.parameters} parameters, and at most {most} are taken"
-            raise _refusal([Problem("/net", message)])
+            raise _spec_error([Problem("/net", message)])
         return resolution
 
 
@@ -86,6 +101,14 @@ def _no_dataset(name: str) -> Problem:
     return Problem("/dataset", f"there is no dataset '{name}'" + nearest(name, SAMPLE_IDS))
 
 
-def _refusal(problems: list[Problem]) -> SpecError:
-    count = len(problems)
-    return SpecError(f"the job has {count} problem{'s' * (count > 1)}", problems)
+def _section(problem: Problem) -> str:
+    """The key of the document under which the problem lies; empty for the document itself."""
+    return problem.pointer.removeprefix("/").partition("/")[0]
+
+
+def _counted(problems: list[Problem]) -> str:
+    return f"{len(problems)} problem{'s' * (len(problems) > 1)}"
+
+
+def _spec_error(problems: list[Problem]) -> SpecError:
+    return SpecError(f"the job has {_counted(problems)}", problems)

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
 from sqlalchemy import Connection
 
-from api.body import JsonBody, NoBody, parse_object
+from api.body import JsonBody, NoBody
 from api.deps import Database, JobId, Paging, Reader, Service, Writer
 from api.downloads import matches
 from api.openapi import JOB_BODY, problems
@@ -58,7 +58,7 @@ def create(
 
     def submit() -> store.StoredReply:
         submission = Submission(runtime, connection, caller.tenant_id, request.state.request_id)
-        new = submission.checked(parse_object(body))
+        new = submission.checked(body)
         job_id = store.submit(connection, new, max_queued=runtime.settings.max_queued_jobs)
         job = queries.get_job(connection, caller.tenant_id, job_id)
         return store.StoredReply(201, _shown(runtime, connection, job).model_dump(mode="json"))

@@ -72,6 +72,36 @@ def test_a_wrong_envelope_does_not_hide_a_spec_that_misses_its_data(refused):
     assert "did you mean 'target'" in problem["errors"][1]["message"]
 
 
+def test_a_broken_section_does_not_hide_what_the_other_ones_miss(refused):
+    body = {"dataset": "sample:digits", "training": {"epochs": 0}, "task": {"target": "zzz"}}
+    assert pointers(refused(body, 422)) == ["/training/epochs", "/task/target"]
+    body = {"dataset": "sample:digits", "checkpoints": {"monitor": "val.r2", "keep": 1}, "split": {"stratify": 3}}
+    assert pointers(refused(body, 422)) == ["/split/stratify", "/checkpoints/keep"]
+
+
+def test_nothing_is_said_of_data_against_a_task_that_is_not_known(refused):
+    """Without its task this would be a classification, and the monitor wrong."""
+    body = {"dataset": "sample:digits", "task": {"kind": "regresion"}, "checkpoints": {"monitor": "val.r2"}}
+    assert pointers(refused(body, 422)) == ["/task/kind"]
+
+
+def test_what_cannot_be_kept_does_not_hide_anything_else(refused):
+    body = (
+        b'{"dataset": "sample:digits", "nme": 1, "loss": {"alpha": NaN, "bse": {}}, "name": "a", "name": "b",'
+        b'"net": -Infinity, "optimizer": {"kind": 9223372036854775808}, "metadata": {"k": "\\ud800", "l": 1},'
+        b'"training": {"\\ud800": 1}, "task": {"target": "trget"}}'
+    )
+    problem = refused(body, 422)
+    assert problem["code"] == "invalid_request"
+    messages = {item["pointer"]: item["message"] for item in problem["errors"]}
+    assert len(messages) == len(problem["errors"])
+    expected = {"/nme", "/loss/alpha", "/loss/bse", "/name", "/net", "/optimizer/kind", "/metadata/k", "/metadata/l"}
+    assert set(messages) == expected | {"/training", "/task/target"}
+    assert messages["/loss/alpha"] == "NaN is no JSON number"
+    assert messages["/name"] == "the key 'name' stands here twice"
+    assert "did you mean 'target'" in messages["/task/target"]
+
+
 @pytest.mark.parametrize(
     ("body", "pointer"),
     [
@@ -96,17 +126,16 @@ def test_a_wrong_field_is_named(refused, body, pointer):
     [
         (b'{"dataset": NaN}', "/dataset"),
         (b'{"dataset": "sample:digits", "loss": {"alpha": -Infinity}}', "/loss/alpha"),
-        (b'{"loss": {"alpha": 1e999}}', "/loss/alpha"),
-        (b'{"priority": 9223372036854775808}', "/priority"),
-        (b'{"priority": -9223372036854775809}', "/priority"),
-        (b'{"priority": ' + b"9" * 10_000 + b"}", "/priority"),
-        (b'{"name": "a\\u0000b"}', "/name"),
-        (b'{"name": "\\ud800"}', "/name"),
-        (b'{"metadata": {"a\\u0000": "b"}}', "/metadata"),
-        (b'{"metadata": {"a/b~": ["\\udfff"]}}', "/metadata/a~1b~0/0"),
-        (b'{"name": "a", "name": "b"}', "/name"),
+        (b'{"dataset": "sample:digits", "loss": {"alpha": 1e999}}', "/loss/alpha"),
+        (b'{"dataset": "sample:digits", "priority": 9223372036854775808}', "/priority"),
+        (b'{"dataset": "sample:digits", "priority": -9223372036854775809}', "/priority"),
+        (b'{"dataset": "sample:digits", "priority": ' + b"9" * 10_000 + b"}", "/priority"),
+        (b'{"dataset": "sample:digits", "name": "a\\u0000b"}', "/name"),
+        (b'{"dataset": "sample:digits", "name": "\\ud800"}', "/name"),
+        (b'{"dataset": "sample:digits", "metadata": {"a\\u0000": "b"}}', "/metadata"),
+        (b'{"dataset": "sample:digits", "metadata": {"a/b~": "\\udfff"}}', "/metadata/a~1b~0"),
+        (b'{"dataset": "sample:digits", "name": "a", "name": "b"}', "/name"),
         (b"[" * 100_000 + b"]" * 100_000, ""),
-        (b'{"a":' * 33 + b"1" + b"}" * 33, "/a" * 32),
         (b"[]", ""),
         (b'"text"', ""),
         (b"null", ""),
@@ -117,6 +146,11 @@ def test_what_cannot_be_kept_is_refused_by_name(refused, body, pointer):
     problem = refused(body, 422)
     assert problem["code"] == "invalid_request"
     assert pointers(problem) == [pointer]
+
+
+def test_what_lies_too_deep_is_named_beside_the_rest(refused):
+    problem = refused(b'{"a":' * 33 + b"1" + b"}" * 33, 422)
+    assert pointers(problem) == ["/a" * 32, "/dataset", "/a"]
 
 
 def test_the_deepest_document_that_is_taken_is_refused_only_for_its_key(refused):
@@ -206,12 +240,20 @@ def test_a_single_class_and_a_missing_target_are_refused(refused, dataset):
 
 
 SCALARS = (
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(["auto", "mlp"])
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["auto", "mlp", "\ud800"])
 )
 NAMES = st.sampled_from(["dataset", "kind", "net", "loss", "hidden", "task", "target", "alpha", "metadata", "split"])
 VALUES = st.recursive(
     SCALARS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES | st.text(max_size=4), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(NAMES | st.text(max_size=4) | st.just("\udfff"), inner, max_size=4)
+    ),
     max_leaves=12,
 )
 

@@ -186,9 +186,12 @@ def bare(new_client, new_key):
 
 
 def test_a_sample_is_made_at_its_first_use_and_only_then(bare, engine):
-    assert bare.post("/v1/jobs", json={"dataset": "sample:iris", "nonsense": 1}).status_code == 422
+    assert bare.post("/v1/jobs", json={"dataset": "sample:iris", "task": {"nonsense": 1}}).status_code == 422
     with engine.connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM datasets")).scalar_one() == 0
+    # A refused job is a use as soon as it can be held against the data.
+    problem = bare.post("/v1/jobs", json={"dataset": "sample:iris", "nonsense": 1, "task": {"target": "zzz"}}).json()
+    assert [item["pointer"] for item in problem["errors"]] == ["/nonsense", "/task/target"]
     assert bare.submit(dataset="sample:iris")["resolved_spec"]["task"]["kind"] == "classification"
     dataset = bare.get("/v1/datasets/sample:iris").json()
     assert (dataset["id"], dataset["rows"], dataset["format"]) == ("sample:iris", 150, "sample")
@@ -210,7 +213,8 @@ def test_first_uses_at_once_make_one_sample(bare, engine, new_app, new_client):
     assert len({reply.text for reply in replies}) == 1
     with engine.connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM datasets")).scalar_one() == 1
-        assert connection.execute(text("SELECT count(*) FROM blobs")).scalar_one() == 1
+        kept = connection.execute(text("SELECT count(*) FROM blobs WHERE state = 'published'"))
+        assert kept.scalar_one() == 1
 
 
 def test_an_unknown_sample_is_404(bare):
