@@ -8,6 +8,7 @@ UserError
 ├── PreconditionFailedError    If-Match names another version
 ├── TooLargeError              the body is larger than is taken
 ├── SlowRequestError           the body did not arrive in time
+├── NotAcceptableError         the reply exists in other media types only
 ├── UnsupportedMediaTypeError  the body's type, coding or file format is not taken
 └── RangeNotSatisfiableError   the range lies outside the file
 ServiceError
@@ -25,6 +26,7 @@ __all__ = [
     "InvalidRequestError",
     "MalformedRequestError",
     "MissingScopeError",
+    "NotAcceptableError",
     "NotReadyError",
     "PreconditionFailedError",
     "RangeNotSatisfiableError",
@@ -93,6 +95,21 @@ class SlowRequestError(UserError):
 
     code = "request_timeout"
     retryable = True
+
+
+class NotAcceptableError(UserError):
+    """The reply exists, but not in a media type that the caller takes; `offered` are those it comes in."""
+
+    code = "not_acceptable"
+
+    def __init__(self, message: str, offered: Sequence[str]) -> None:
+        Exception.__init__(self, message, offered)
+        self.message = message
+        self.offered = tuple(offered)
+
+    def details(self) -> dict[str, Any]:
+        """The media types to choose from."""
+        return {"offered": list(self.offered)}
 
 
 class UnsupportedMediaTypeError(UserError):

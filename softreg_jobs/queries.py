@@ -85,7 +85,14 @@ def get_job(connection: Connection, tenant_id: str, job_id: str) -> Job:
     Raises:
         NotFoundError: the tenant has no such job.
     """
-    statement = _job_select(jobs.c.spec, jobs.c.resolution["formula"].label("formula"))
+    delivered = select(models.c.metrics).where(models.c.job_id == jobs.c.id)
+    newest_attempt = select(attempts.c.device).where(attempts.c.job_id == jobs.c.id).order_by(attempts.c.fence.desc())
+    statement = _job_select(
+        jobs.c.spec,
+        jobs.c.resolution["formula"].label("formula"),
+        delivered.scalar_subquery().label("model_metrics"),
+        newest_attempt.limit(1).scalar_subquery().label("device"),
+    )
     return Job(**_values(_one_job(connection, statement, tenant_id, job_id)))
 
 

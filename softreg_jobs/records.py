@@ -65,6 +65,10 @@ class Job(JobOutline):
     spec: dict[str, Any]
     formula: str
     """The loss as text."""
+    model_metrics: dict[str, float | None] | None
+    """The delivered model's; none until there is one."""
+    device: str | None
+    """Where the newest attempt runs or ran, as far as it was told."""
 
 
 @dataclass(frozen=True, slots=True)

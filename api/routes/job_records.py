@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse
 
 from api.deps import Database, JobId, Paging, Reader, Service
 from api.openapi import problems
+from api.refusals import NotAcceptableError
 from api.schemas.base import PREFIX
 from api.schemas.jobs import EventList, event_list
 from api.schemas.metrics import MetricsReply, metrics_reply
@@ -29,8 +30,9 @@ _MAX_POINTS = (
 )
 
 
-@router.get("/events", operation_id="jobs_events", responses=problems(404))
+@router.get("/events", operation_id="jobs_events", responses=problems(404, 406))
 def events(
+    request: Request,
     caller: Reader,
     connection: Database,
     job_id: JobId,
@@ -38,8 +40,18 @@ def events(
     limit: Annotated[int, Query(ge=1, le=100)] = 100,
 ) -> EventList:
     """What happened to a job, in order; `after` is the `seq` of the last event that is known already."""
+    _refuse_streams(request)
     queries.get_outline(connection, caller.tenant_id, job_id)
     return event_list(queries.events_of(connection, job_id, after=after, limit=limit), after)
+
+
+def _refuse_streams(request: Request) -> None:
+    """To a reader of a stream a list would look like a stream that broke off. Any other caller gets the list."""
+    accepted = ",".join(request.headers.getlist("accept")).lower().split(",")
+    names = {name.partition(";")[0].strip() for name in accepted}
+    if "text/event-stream" in names and names.isdisjoint({"application/json", "application/*", "*/*"}):
+        message = "events do not come as a stream: take the list, and ask again with `after` for what is new"
+        raise NotAcceptableError(message, ["application/json"])
 
 
 @router.get("/metrics", operation_id="jobs_metrics", responses=problems(404))

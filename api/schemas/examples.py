@@ -63,6 +63,8 @@ _FULL = {
         "task": {"kind": "classification", "target": ["target"], "features": ["pixel_0_0"], "missing": "error"},
         "loss_formula": "1/2 |y - yhat|^2 + 0.01 * 1/2 [ln(1/(1 + d2)) + d2/(1 + d2)], d2 = |y - yhat|^2",
     },
+    "device": "cpu",
+    "model_metrics": None,
 }
 _EVENT = {
     "object": "event",

@@ -118,6 +118,7 @@ class JobSummary(Reply):
     warnings: list[dict[str, str]]
     """Each with `code`, `pointer` and `message`."""
     metrics: dict[str, MetricSummary]
+    """The course of training; what the delivered model reaches stands in a full job's `model_metrics`."""
     best_checkpoint_id: str | None
     model_id: str | None
     termination_reason: str | None
@@ -133,11 +134,18 @@ class JobReply(JobSummary):
     queue: QueuePlace | None
     """Null unless the job is queued."""
     resolved_spec: dict[str, Any]
-    """The spec with every `auto` filled, and the loss as text in `loss_formula`."""
+    """The spec with every `auto` filled but the device's, and the loss as text in `loss_formula`."""
+    device: str | None
+    """Where the newest attempt runs or ran: `cpu`, `cuda:0`, ...; null as long as no worker has told."""
+    model_metrics: dict[str, float | None] | None
+    """The delivered model's, on validation rows and, where the split has any, on test rows (`test.*`).
+
+    Null until the job has succeeded, and a value is null where it is not finite. `metrics` is the course of training.
+    """
 
 
 class JobList(ListReply[JobSummary]):
-    """Jobs, without `transitions`, `queue` and `resolved_spec`: ask for one job to see them."""
+    """Jobs, without what a full job adds (`transitions`, `queue`, `resolved_spec`, ...): ask for one to see that."""
 
 
 class EventReply(Reply):
@@ -178,6 +186,8 @@ def job_reply(
         transitions=[TransitionReply(state=move.state, at=move.at, reason=move.reason) for move in transitions],
         queue=None if jobs_ahead is None else QueuePlace(position=jobs_ahead + 1, jobs_ahead=jobs_ahead),
         resolved_spec={**job.spec, "loss_formula": job.formula},
+        device=job.device,
+        model_metrics=job.model_metrics,
     )
 
 

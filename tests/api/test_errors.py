@@ -16,7 +16,13 @@ import api.refusals
 import softreg_core.errors
 import softreg_jobs.errors
 from api.errors import STATUS
-from api.refusals import InvalidRequestError, NotReadyError, RangeNotSatisfiableError, UnauthenticatedError
+from api.refusals import (
+    InvalidRequestError,
+    NotAcceptableError,
+    NotReadyError,
+    RangeNotSatisfiableError,
+    UnauthenticatedError,
+)
 from softreg_core.errors import DataError, NonFiniteLossError, Problem, SoftregError, SpecError
 from softreg_jobs import queries
 from softreg_jobs.errors import NotFoundError, StateConflictError
@@ -40,6 +46,7 @@ ARGUMENTS = {
     NotFoundError: ("job", "job_1"),
     StateConflictError: ("too late", "failed"),
     InvalidRequestError: ("wrong", [Problem("/a", "b")]),
+    NotAcceptableError: ("no", ["application/json"]),
     UnauthenticatedError: ("no", True),
     RangeNotSatisfiableError: ("no", 3),
     NotReadyError: ("no", {"redis": "failed"}, 0),

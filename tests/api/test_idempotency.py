@@ -56,6 +56,12 @@ def test_tenants_do_not_share_keys(client, post, new_client, new_key):
     assert post("a").json()["id"] != post("a", who=other).json()["id"]
 
 
-@pytest.mark.parametrize("key", ["", "a b", "x" * 256, "a\tb"])
+def test_a_key_has_up_to_255_printable_characters(post):
+    key = "".join(chr(number) for number in range(0x21, 0x7F)) + "x" * 161
+    assert len(key) == 255
+    assert post(key).json() == post(key).json()
+
+
+@pytest.mark.parametrize("key", ["", "a b", b"\xc3\xa9", "a\x7f", "x" * 256, "a\tb"])
 def test_a_key_of_another_form_is_400(post, key):
     assert post(key).status_code == 400

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from softreg_core.spec import TrainSpec
+from softreg_jobs import store
 from softreg_jobs.keys import DEFAULT_TENANT
 
 
@@ -157,6 +158,8 @@ def test_an_unchanged_job_is_304_and_a_changed_one_is_not(client, worker):
         "transitions",
         "queue",
         "resolved_spec",
+        "device",
+        "model_metrics",
     }
     same = client.get(url, headers={"If-None-Match": f'"x", {tag}'})
     assert (same.status_code, same.content, same.headers["etag"]) == (304, b"", tag)
@@ -257,6 +260,40 @@ def test_a_failed_job_says_why(client, worker):
     assert (job["state"], job["terminal"], job["error"], job["model_id"]) == ("failed", True, error, None)
     assert job["best_checkpoint_id"] == kept
     assert client.get(job["urls"]["model"]).status_code == 404
+
+
+def test_the_delivered_models_metrics_and_device_stand_beside_the_course_of_training(client, worker):
+    url = client.submit()["urls"]["self"]
+    mine = worker.claim()
+    course = {"val.accuracy": {"last": 0.5, "best": 0.75, "best_step": 20}}
+    worker.beat(mine, {"phase": "training", "step": 30}, course)
+    running = client.get(url).json()
+    assert (running["model_metrics"], running["device"]) == (None, None)
+    delivered = {"val.accuracy": 0.75, "test.accuracy": 0.625, "test.loss": None}
+    worker.succeed(mine, {"model.safetensors": b"weights"}, delivered)
+    ended = client.get(url).json()
+    assert (ended["model_metrics"], ended["metrics"], ended["device"]) == (delivered, course, "cpu")
+    assert client.get(f"/v1/models/{ended['model_id']}").json()["metrics"] == delivered
+
+
+def test_the_device_is_the_newest_attempts(client, worker, engine):
+    url = client.submit()["urls"]["self"]
+    for device in ("cuda:0", "cpu"):
+        mine = worker.claim()
+        with engine.begin() as connection:
+            store.release(connection, mine, store.AttemptFacts(device=device))
+        assert client.get(url).json()["device"] == device
+
+
+def test_events_are_not_given_to_a_reader_of_a_stream_and_to_any_other_as_json(client):
+    url = client.submit()["urls"]["events"]
+    for accept in ("text/event-stream", "Text/Event-Stream; q=0.9, text/html"):
+        response = client.get(url, headers={"Accept": accept})
+        assert (response.status_code, response.json()["code"]) == (406, "not_acceptable"), accept
+        assert response.json()["offered"] == ["application/json"]
+    for accept in ("*/*", "text/html", "", "nonsense", "text/event-stream, application/json;q=0.5", "text/*"):
+        response = client.get(url, headers={"Accept": accept})
+        assert (response.status_code, response.headers["content-type"]) == (200, "application/json"), accept
 
 
 def test_metrics_come_in_columns_over_one_axis_and_flag_what_is_not_finite(client, worker):
