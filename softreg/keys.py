@@ -17,7 +17,7 @@ def create(home: Home, name: str) -> str:
         The key; only its hash is stored.
 
     Raises:
-        LocalError: There is neither, or it cannot be reached.
+        LocalError: There is neither, or it cannot be reached, or the name cannot be kept.
     """
     url = own_database_url() or _url_of(home)
     from softreg.database import known_settings, reachable
@@ -25,8 +25,11 @@ def create(home: Home, name: str) -> str:
 
     # A key needs no queue, but the settings name one.
     settings = known_settings(database_url=url, redis_url="unix:///nowhere")
-    with reachable():
-        return mint_key(settings, name)
+    try:
+        with reachable():
+            return mint_key(settings, name)
+    except ValueError as error:
+        raise LocalError(f"No key was made: {error}.") from None
 
 
 def _url_of(home: Home) -> str:

@@ -18,6 +18,7 @@ __all__ = ["DEFAULT_TENANT", "SCOPES", "Caller", "any_key", "authenticate", "ins
 DEFAULT_TENANT = "ten_default"
 SCOPES = ("read", "write", "admin")
 _FORM = re.compile(r"sk_([0-9a-f]{16})_([0-9A-Za-z_-]{43})")
+_LONGEST_NAME = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,11 @@ def is_well_formed(key: str) -> bool:
 def mint(
     connection: Connection, *, name: str, tenant_id: str = DEFAULT_TENANT, scopes: tuple[str, ...] = SCOPES
 ) -> str:
-    """Make and store a new key; the returned text is the only copy of it."""
+    """Make and store a new key; the returned text is the only copy of it.
+
+    Raises:
+        ValueError: the name cannot be kept.
+    """
     key = f"sk_{secrets.token_hex(8)}_{secrets.token_urlsafe(32)}"
     install(connection, key, name=name, tenant_id=tenant_id, scopes=scopes)
     return key
@@ -54,8 +59,10 @@ def install(
     """Store a key that was made elsewhere.
 
     Raises:
-        ValueError: it is not of the form that `mint` makes.
+        ValueError: it is not of the form that `mint` makes, or the name cannot be kept.
     """
+    if not (name.isprintable() and 1 <= len(name) <= _LONGEST_NAME):
+        raise ValueError(f"a key's name has 1 to {_LONGEST_NAME} printable characters")
     form = _FORM.fullmatch(key)
     if form is None:
         raise ValueError("a key has the form sk_<16 hex digits>_<43 url-safe characters>")

@@ -52,6 +52,18 @@ def test_a_key_is_made_in_a_database_of_ones_own(
         assert keys.authenticate(connection, printed.strip()) is not None
 
 
+@pytest.mark.parametrize("name", ["", "x" * 256, "two\nlines"])
+def test_a_key_with_a_name_that_cannot_be_kept_is_refused(
+    settings: Settings, engine: Engine, place: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("SOFTREG_DATABASE_URL", settings.database_url.get_secret_value())
+    command = ("keys", "create", "--home", str(place / "home"), "--name")
+    assert softreg(*command, name) == (1, "Error: No key was made: a key's name has 1 to 255 printable characters.\n")
+    with engine.connect() as connection:
+        assert not keys.any_key(connection)
+    assert softreg(*command, "x" * 255)[0] == 0
+
+
 @pytest.mark.parametrize("command", [("keys", "create", "--home", "/nowhere"), ("migrate",)])
 def test_a_database_that_does_not_answer_is_told_in_a_sentence(
     monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
