@@ -33,7 +33,8 @@ def table_from_arrays(features: ArrayLike, target: ArrayLike, labels: Sequence[s
     """
     features_ND, target_NC = _columns(features, "features"), _columns(target, "target")
     if features_ND.shape[0] != target_NC.shape[0] or features_ND.shape[0] == 0:
-        raise DataError(f"features have {features_ND.shape[0]} rows, target {target_NC.shape[0]}", "lengths_differ")
+        counts = f"{features_ND.shape[0]} and {target_NC.shape[0]}"
+        raise DataError(f"features and target need one number of rows, above 0: they have {counts}", "lengths_differ")
     tensors: dict[str, NDArray[Any]] = {"features": features_ND, "target": target_NC}
     reports = _numeric_reports("features", features_ND)
     if labels is not None or target_NC.dtype.kind == "U":

@@ -96,7 +96,8 @@ def _rows(reader: Iterator[list[str]], width: int, limits: ParseLimits) -> Itera
                 raise DataError(f"there is a blank line before data row {number + 1}", "ragged", row=number + 1)
             number += 1
             if len(row) != width:
-                raise DataError(f"data row {number} has {len(row)} cells, the header has {width}", "ragged", row=number)
+                message = f"data row {number} and the header differ in their number of cells: {len(row)} and {width}"
+                raise DataError(message, "ragged", row=number)
             if number > limits.rows:
                 raise DataError(f"more than {limits.rows} rows", "too_many_rows")
             yield row

@@ -65,7 +65,9 @@ def _rows(arrays: dict[str, NDArray[Any]], limits: ParseLimits) -> int:
             raise DataError(f"array '{name}' is a single value, not one per row", "dimensions", column=name)
         if len(array) != len(arrays[first]):
             raise DataError(
-                f"array '{name}' has {len(array)} rows, '{first}' has {len(arrays[first])}", "row_counts", column=name
+                f"arrays '{name}' and '{first}' differ in their number of rows: {len(array)} and {len(arrays[first])}",
+                "row_counts",
+                column=name,
             )
     rows = len(arrays[first])
     if not rows:
