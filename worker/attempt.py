@@ -44,7 +44,6 @@ class Attempt:
         self.mine = mine
         self.state = JobState.RUNNING
         self.is_lost = False
-        self.device: str | None = None
         self._phase = "starting"
         self._step = mine.resume.step if mine.resume else 0
         self._epoch = mine.resume.epoch if mine.resume else 0
@@ -73,7 +72,6 @@ class Attempt:
 
     def started(self, message: dict[str, Any]) -> None:
         """Training begins; the totals are known."""
-        self.device = message["device"]
         self._total = {"total_steps": message["total_steps"], "epochs": message["epochs"]}
         self._step = message["step"]
         self._rate_mark = (time.monotonic(), self._step)

@@ -103,7 +103,6 @@ def _train(request: RunRequest, wish: Any) -> Iterator[tuple[str, dict[str, Any]
                         "step": event.start_step,
                         "total_steps": event.total_steps,
                         "epochs": event.epochs,
-                        "device": event.device,
                     },
                 )
             case events.Progress():

@@ -100,7 +100,8 @@ class Supervisor:
     def _claim(self) -> store.Claim | None:
         try:
             with self._engine.begin() as connection:
-                return store.claim(connection, self._worker_id, self._kinds, lease_seconds=self._settings.lease_seconds)
+                lease = self._settings.lease_seconds
+                return store.claim(connection, self._worker_id, self._kinds, lease_seconds=lease, device=self._device)
         except UNAVAILABLE as error:
             log.warning("database_unavailable", error=type(error).__name__)
             return None  # the keeper rings again
@@ -133,7 +134,7 @@ class Supervisor:
         self._spool.forget_datasets()
         ended = self._runner.end()
         log.warning("attempt_fault", job_id=attempt.mine.job_id, error=str(error), runner=str(ended))
-        facts = self._facts(attempt, ended)
+        facts = self._facts(ended)
         try:
             self._persist(attempt, lambda c: store.worker_fault(c, attempt.mine, outcome, facts))
         except FencedError:
@@ -261,14 +262,14 @@ class Supervisor:
         attempt.enter("finished")
         self._flush(attempt)
         result = store.Result(new_id("mdl"), files, finite(message["metrics"]), message["reason"])
-        facts = self._facts(attempt, None)
+        facts = self._facts(None)
         self._end(attempt, lambda c: store.succeed(c, attempt.mine, result, facts))
 
     def _failed(self, attempt: Attempt, error: dict[str, Any]) -> None:
         if error["code"] == IntegrityError.code:
             raise IntegrityError(error["message"])
         self._flush(attempt)
-        facts = self._facts(attempt, None)
+        facts = self._facts(None)
         self._end(attempt, lambda c: store.fail(c, attempt.mine, error, facts))
         if error["code"] == "resource_exhausted":
             self._runner.end()
@@ -278,7 +279,7 @@ class Supervisor:
         if reason == "cancel":
             self._cancelled(attempt, None)
         else:
-            facts = self._facts(attempt, None)
+            facts = self._facts(None)
             self._end(attempt, lambda c: store.release(c, attempt.mine, facts))
 
     def _end_stuck(self, attempt: Attempt) -> None:
@@ -288,11 +289,11 @@ class Supervisor:
         if attempt.state is JobState.CANCELLING:
             self._cancelled(attempt, ended)
         else:
-            facts = self._facts(attempt, ended)
+            facts = self._facts(ended)
             self._end(attempt, lambda c: store.release(c, attempt.mine, facts))
 
     def _cancelled(self, attempt: Attempt, ended: Exit | None) -> None:
-        facts = self._facts(attempt, ended)
+        facts = self._facts(ended)
         self._persist(attempt, lambda c: store.cancelled(c, attempt.mine, facts))
 
     def _end(self, attempt: Attempt, write: Callable[[Connection], None]) -> None:
@@ -306,12 +307,11 @@ class Supervisor:
                 raise
             self._cancelled(attempt, None)
 
-    def _facts(self, attempt: Attempt, ended: Exit | None) -> store.AttemptFacts:
+    def _facts(self, ended: Exit | None) -> store.AttemptFacts:
         return store.AttemptFacts(
             exit_code=ended.code if ended else None,
             signal=ended.signal if ended else None,
             max_rss=None if ended else self._runner.max_rss_bytes(),
-            device=attempt.device,
             log_tail=self._runner.log_tail or None,
         )
 

@@ -70,7 +70,9 @@ class NewCheckpoint:
     is_best: bool
 
 
-def claim(connection: Connection, worker_id: str, kinds: Sequence[str], *, lease_seconds: float) -> Claim | None:
+def claim(
+    connection: Connection, worker_id: str, kinds: Sequence[str], *, lease_seconds: float, device: str | None = None
+) -> Claim | None:
     """Take the first claimable job: highest priority, then longest waiting. None when there is none.
 
     SKIP LOCKED lets many workers claim at once without waiting for each other or taking the same job.
@@ -109,6 +111,7 @@ def claim(connection: Connection, worker_id: str, kinds: Sequence[str], *, lease
             fence=row.fence,
             number=row.attempt,
             worker_id=worker_id,
+            device=device,
             from_checkpoint_id=resume.id if resume else None,
             from_step=resume.step if resume else 0,
         )

@@ -46,7 +46,6 @@ class AttemptFacts:
     exit_code: int | None = None
     signal: int | None = None
     max_rss: int | None = None
-    device: str | None = None
     log_tail: str | None = None
 
 
@@ -266,7 +265,6 @@ def _close_attempt(connection: Connection, job_id: str, fence: int, outcome: str
             exit_code=facts.exit_code,
             signal=facts.signal,
             max_rss=facts.max_rss,
-            device=facts.device,
             log_tail=facts.log_tail,
         )
     )

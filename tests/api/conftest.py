@@ -69,9 +69,9 @@ class Hand:
         with self.engine.begin() as connection:
             announce(connection, new_id("wrk"), takes(device))
 
-    def claim(self) -> store.Claim:
+    def claim(self, device: str = "cpu") -> store.Claim:
         with self.engine.begin() as connection:
-            claim = store.claim(connection, self.worker_id, takes("cpu"), lease_seconds=30)
+            claim = store.claim(connection, self.worker_id, takes(device), lease_seconds=30, device=device)
         assert claim is not None
         return claim
 
@@ -100,7 +100,7 @@ class Hand:
         stored = [store.ModelFile(name, self.blob(data), "application/octet-stream") for name, data in files.items()]
         result = store.Result(new_id("mdl"), stored, dict(metrics), "completed")
         with self.engine.begin() as connection:
-            store.succeed(connection, mine, result, store.AttemptFacts(device="cpu"))
+            store.succeed(connection, mine, result, store.AttemptFacts())
         return result.model_id
 
     def fail(self, mine: store.Claim, error: dict[str, Any]) -> None:

@@ -268,7 +268,7 @@ def test_the_delivered_models_metrics_and_device_stand_beside_the_course_of_trai
     course = {"val.accuracy": {"last": 0.5, "best": 0.75, "best_step": 20}}
     worker.beat(mine, {"phase": "training", "step": 30}, course)
     running = client.get(url).json()
-    assert (running["model_metrics"], running["device"]) == (None, None)
+    assert (running["model_metrics"], running["device"]) == (None, "cpu")
     delivered = {"val.accuracy": 0.75, "test.accuracy": 0.625, "test.loss": None}
     worker.succeed(mine, {"model.safetensors": b"weights"}, delivered)
     ended = client.get(url).json()
@@ -279,9 +279,9 @@ def test_the_delivered_models_metrics_and_device_stand_beside_the_course_of_trai
 def test_the_device_is_the_newest_attempts(client, worker, engine):
     url = client.submit()["urls"]["self"]
     for device in ("cuda:0", "cpu"):
-        mine = worker.claim()
+        mine = worker.claim(device)
         with engine.begin() as connection:
-            store.release(connection, mine, store.AttemptFacts(device=device))
+            store.release(connection, mine, store.AttemptFacts())
         assert client.get(url).json()["device"] == device
 
 

@@ -92,7 +92,7 @@ def test_a_best_from_steps_that_are_trained_again_is_void() -> None:
 
 def test_time_left_follows_from_rate_and_steps_left() -> None:
     mine = attempt()
-    mine.started({"device": "cpu", "total_steps": 100, "epochs": 10, "step": 0})
+    mine.started({"total_steps": 100, "epochs": 10, "step": 0})
     assert mine.progress()["seconds_remaining"] is None
     mine.advanced(25, 2)
     progress = mine.progress()
