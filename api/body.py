@@ -143,7 +143,9 @@ def _parsed(raw: bytes) -> Any:
 
 
 def _refusal(problems: list[Problem]) -> InvalidRequestError:
-    return InvalidRequestError(f"the body holds what cannot be taken ({len(problems)} places)", problems)
+    return InvalidRequestError(
+        f"the body holds what cannot be taken ({len(problems)} place{'s' * (len(problems) > 1)})", problems
+    )
 
 
 def _place(error: json.JSONDecodeError) -> str:
