@@ -44,17 +44,23 @@ class Format(StrEnum):
 
 
 HomeOption = Annotated[
-    Path | None,
-    typer.Option("--home", help="Where data, logs and the key lie.  [default: /var/lib/softreg, or your data folder]"),
+    str | None,  # a Path would take an empty text for the working directory
+    typer.Option(
+        "--home",
+        metavar="DIRECTORY",
+        help="Where data, logs and the key lie.  [default: /var/lib/softreg, or your data folder]",
+    ),
 ]
 PortOption = Annotated[int, typer.Option(envvar="SOFTREG_PORT", min=0, max=65535, help="Of the API; 0: a free one.")]
 WorkersOption = Annotated[int, typer.Option(min=1, max=64, help="How many worker processes.")]
 
 
-def _home(path: Path | None) -> Home:
+def _home(path: str | None) -> Home:
     from softreg.home import Home, default_home
 
-    return Home(path or default_home())
+    if path == "":
+        raise LocalError("--home is empty: name a directory, or leave the option out.")
+    return Home(default_home() if path is None else Path(path))
 
 
 @contextlib.contextmanager
@@ -79,24 +85,25 @@ def up(
     """Start the whole service on this machine: database, queue, API, keeper and workers."""
     from softreg.detach import start_background
     from softreg.local import LocalService
+    from softreg.readiness import free_port
+    from softreg.services import own_host
 
-    place = _home(home)
     with _complaints():
+        place = _home(home)
+        if not place.is_prepared:
+            free_port(own_host(), port)  # so that a port that is taken leaves no trace
         place.prepare()
         with place.locked() as is_ours:
             if is_ours and not detach:
                 _log_events()
-                LocalService(place, port, workers).run(
-                    lambda record, key: None if quiet else _announce(place, record, key)
-                )
+                LocalService(place, port, workers).run(lambda record, key: _announce(place, record, key, quiet=quiet))
         if not is_ours:
             _say_running(place)
             raise typer.Exit(0 if detach else 1)
         if detach:
             had_key = place.api_key_file.exists()
             record = start_background(place, port, workers, os.environ, dies_with_caller=False)
-            if not quiet:
-                _announce(place, record, None if had_key else _stored_key(place))
+            _announce(place, record, None if had_key else _stored_key(place), quiet=quiet)
 
 
 def _log_events() -> None:
@@ -116,8 +123,17 @@ def _say_running(home: Home) -> None:
     typer.echo(status_text(local_status(home)))
 
 
-def _announce(home: Home, record: Record, key: str | None) -> None:
+def _announce(home: Home, record: Record, key: str | None, *, quiet: bool) -> None:
     """What a user needs next; the key is shown this once."""
+    from softreg.readiness import checks
+
+    if not quiet:
+        _show_addresses(home, record, key)
+    if record.base_url is not None and checks(record.base_url).get("redis") == "failed":
+        typer.echo(f"Warning: Redis at {record.redis_url} does not answer: jobs are accepted and wait.", err=True)
+
+
+def _show_addresses(home: Home, record: Record, key: str | None) -> None:
     typer.echo(f"softreg is ready: {record.base_url}")
     if key is not None:
         typer.echo(f"Your first key, shown once: {key}")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from psycopg.errors import UndefinedTable
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from softreg.errors import LocalError
@@ -16,7 +16,8 @@ from softreg.home import Home
 from softreg.services import Endpoints, own_database_url, own_redis_url
 from softreg_jobs import workers
 from softreg_jobs.bootstrap import ensure_first_key, migrate
-from softreg_jobs.database import engine_of
+from softreg_jobs.database import UNAVAILABLE, engine_of
+from softreg_jobs.health import is_keeper_leading
 from softreg_jobs.settings import Settings, SettingsError, settings_with
 from softreg_jobs.tables import now
 
@@ -28,6 +29,9 @@ class Database(Protocol):
 
     def prepare(self, key_file: Path) -> str | None:
         """Bring the schema up to date; a key, if this minted the first one."""
+
+    def has_keeper(self) -> bool:
+        """Whether a keeper does its work."""
 
     def has_worker(self) -> bool:
         """Whether a worker has registered since `prepare`."""
@@ -58,8 +62,19 @@ class PostgresDatabase:
 
     def has_worker(self) -> bool:
         """Whether a worker has registered since `prepare`; rows of earlier starts do not count."""
-        with self._engine.connect() as connection:
-            return workers.has_started_since(connection, self._since)
+        return self._shows(lambda connection: workers.has_started_since(connection, self._since))
+
+    def has_keeper(self) -> bool:
+        """Whether a keeper leads: this start's, or, with a database of the user's, another's."""
+        return self._shows(is_keeper_leading)
+
+    def _shows(self, look: Callable[[Connection], bool]) -> bool:
+        """What `look` sees; nothing while the server is being restarted."""
+        try:
+            with self._engine.connect() as connection:
+                return look(connection)
+        except UNAVAILABLE:
+            return False
 
     def close(self) -> None:
         """Close the pool."""

@@ -12,11 +12,13 @@ from collections.abc import Mapping
 from softreg.errors import LocalError
 from softreg.home import Home, Record
 from softreg.local import end_leftovers
+from softreg.logs import keep_small
 from softreg.process import Command, end, spawn
 
 __all__ = ["start_background", "stop"]
 
 _POLL_SECONDS = 0.02
+_START_TIMEOUT_SECONDS = 600.0  # above the sum of the supervisor's own limits
 _STOP_TIMEOUT_SECONDS = 90.0  # above the sum of what the children may take before they are killed
 
 
@@ -29,7 +31,7 @@ def start_background(
         Its record.
 
     Raises:
-        LocalError: It ended; the message is what it printed.
+        LocalError: It ended or did not get ready; the message is what it printed.
     """
     # --quiet: what it prints goes to a log, where a key must never stand.
     options = ("--quiet", "--home", str(home.path), "--port", str(port), "--workers", str(workers))
@@ -41,10 +43,13 @@ def start_background(
         environment=environment,
         orphan_signal=signal.SIGTERM if dies_with_caller else None,
     )
+    with contextlib.suppress(OSError):
+        keep_small(command.log)  # now, so that the place below stays the beginning of what it prints
     log_start = command.log.stat().st_size if command.log.exists() else 0
     process = spawn(command)
+    deadline = time.monotonic() + _START_TIMEOUT_SECONDS
     try:
-        while process.poll() is None:
+        while process.poll() is None and time.monotonic() < deadline:
             record = home.running()
             if record is not None and record.supervisor.pid == process.pid and record.state == "running":
                 process.returncode = 0  # it lives on by design: no warning about a child that nobody waited for
@@ -53,6 +58,9 @@ def start_background(
     except KeyboardInterrupt:
         end(process, signal.SIGTERM, _STOP_TIMEOUT_SECONDS)
         raise
+    if process.poll() is None:
+        end(process, signal.SIGTERM, _STOP_TIMEOUT_SECONDS)
+        raise LocalError(f"Not ready after {_START_TIMEOUT_SECONDS:.0f} seconds; the logs are in {home.logs}.")
     printed = command.log.read_bytes()[log_start:].decode(errors="replace").strip()
     raise LocalError(printed.removeprefix("Error: "))
 

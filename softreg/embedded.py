@@ -24,7 +24,8 @@ from typing import ClassVar
 from softreg.account import can_enter, own_directory, server_account
 from softreg.errors import LocalError
 from softreg.installed import postgres_programs, valkey_program
-from softreg.process import Command, await_end, end, log_tail, spawn
+from softreg.logs import log_tail
+from softreg.process import Command, await_end, end, spawn
 from softreg.sockets import socket_directory
 
 __all__ = ["EmbeddedPostgres", "EmbeddedServer", "EmbeddedValkey"]
@@ -179,7 +180,12 @@ class EmbeddedPostgres(EmbeddedServer):
 
         try:
             with psycopg.connect(
-                host=str(self.sockets), port=5432, user="postgres", dbname="postgres", autocommit=True
+                host=str(self.sockets),
+                port=5432,
+                user="postgres",
+                dbname="postgres",
+                autocommit=True,
+                connect_timeout=2,  # a server that hangs takes connections and never answers
             ) as connection:
                 if connection.execute("SELECT 1 FROM pg_database WHERE datname = 'softreg'").fetchone() is None:
                     connection.execute("CREATE DATABASE softreg")

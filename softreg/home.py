@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -58,12 +59,23 @@ class Home:
     """Where everything of one local service lies; nothing is created before `prepare`."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path.expanduser().absolute()
+        try:
+            self.path = path.expanduser().absolute()
+        except RuntimeError as error:  # ~ of nobody, or of somebody without a home directory
+            raise LocalError(f"{path} cannot be the service's home: {error}") from error
         self.logs = self.path / "logs"
         self.spool = self.path / "spool"
         self.api_key_file = self.path / "api_key"
         self._lock_file = self.path / "lock"
         self._record_file = self.path / "state.json"
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether a service was started here before."""
+        try:
+            return self._lock_file.exists()
+        except OSError as error:
+            raise self._refusal(error) from error
 
     def prepare(self) -> None:
         """Make the directories, mode 0700.
@@ -72,14 +84,23 @@ class Home:
         the home belongs to root except for the servers' own directories.
 
         Raises:
-            LocalError: The path holds files, but none of a local service.
+            LocalError: The path cannot be a home, or it holds files, but none of a local service.
         """
-        if self.path.is_dir() and not self._lock_file.exists() and any(self.path.iterdir()):
-            raise LocalError(f"{self.path} holds files that are not softreg's: choose a new or an empty directory.")
-        own_directory(self.path, server_account())
-        self._lock_file.touch(mode=0o600)
-        own_directory(self.logs, None)
-        own_directory(self.spool, None)
+        try:
+            if self.path.is_dir() and not self._lock_file.exists() and any(self.path.iterdir()):
+                raise LocalError(f"{self.path} holds files that are not softreg's: choose a new or an empty directory.")
+            if self.path.exists() and not self.path.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+            own_directory(self.path, server_account())
+            self._lock_file.touch(mode=0o600)
+            own_directory(self.logs, None)
+            own_directory(self.spool, None)
+        except OSError as error:
+            raise self._refusal(error) from error
+
+    def _refusal(self, error: OSError) -> LocalError:
+        reason = (error.strerror or str(error)).lower()
+        return LocalError(f"{self.path} cannot be the service's home: {reason}.")
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[bool]:
@@ -114,6 +135,10 @@ class Home:
             return None
         except PermissionError as error:
             raise LocalError(f"{self.path} belongs to another user.") from error
+        except OSError as error:
+            raise self._refusal(error) from error
+        except json.JSONDecodeError:  # the machine lost power: nothing that the record was about still runs
+            return None
         supervisor = ProcessRecord(**fields.pop("supervisor"))
         processes = tuple(ProcessRecord(**process) for process in fields.pop("processes"))
         return Record(supervisor=supervisor, processes=processes, **fields)

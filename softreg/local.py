@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import signal
 from collections.abc import Callable, Sequence
@@ -9,11 +11,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from softreg.embedded import EmbeddedPostgres, EmbeddedServer, EmbeddedValkey
+from softreg.errors import LocalError
 from softreg.home import Home, ProcessRecord, Record, State
+from softreg.logs import keep_small
 from softreg.masks import masked
 from softreg.process import Command, end_stranger, identity
 from softreg.readiness import free_port, is_api_ready
-from softreg.services import Endpoints, own_database_url, own_redis_url, service_commands
+from softreg.services import Endpoints, own_database_url, own_host, own_redis_url, service_commands
 from softreg.signals import SignalWatch
 from softreg.supervisor import ProcessSupervisor, StopRequestedError
 
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LocalService", "end_leftovers"]
 
+_log = logging.getLogger(__name__)
 _SERVERS_TIMEOUT_SECONDS = 60.0  # a database that was killed reads its log first
 _READY_TIMEOUT_SECONDS = 120.0
 _LEFTOVER_GRACE_SECONDS = 10.0
@@ -70,6 +75,7 @@ class LocalService:
         self._open_database = open_database
         self._state: State = "starting"
         self._endpoints: Endpoints | None = None
+        self._is_noted = False
 
     def run(self, announce: Callable[[Record, str | None], None]) -> None:
         """Start everything, keep it alive, and stop it in reverse order when a signal asks for it.
@@ -84,24 +90,20 @@ class LocalService:
 
         check_environment()
         end_leftovers(self._home)
-        host = os.environ.get("SOFTREG_HOST", "127.0.0.1")
+        host = own_host()
         port = free_port(host, self._port)
-        with SignalWatch() as signals:
+        with SignalWatch() as signals, contextlib.ExitStack() as at_end:
             self._supervisor = ProcessSupervisor(signals, self._note)
-            self._note()
-            try:
+            for step in (self._home.forget, self._supervisor.stop, self._note_the_end):  # the last one first
+                at_end.callback(step)
+            with contextlib.suppress(StopRequestedError):
+                self._note()
                 endpoints = self._start_servers(host, port)
                 key = self._start_services(endpoints)
                 self._state = "running"
-                announce(self._note(), key)
-                self._supervisor.run()
-            except StopRequestedError:
-                pass
-            finally:
-                self._state = "stopping"
                 self._note()
-                self._supervisor.stop()
-                self._home.forget()
+                announce(self._record(), key)
+                self._supervisor.run(self._look)
 
     def _start_servers(self, host: str, port: int) -> Endpoints:
         home, database_url, redis_url = self._home, own_database_url(), own_redis_url()
@@ -116,7 +118,7 @@ class LocalService:
         if servers.postgres is not None:
             self._supervisor.start(servers.postgres.command())
         self._supervisor.start_up(
-            lambda: all(server.answers() for server in servers.embedded), _SERVERS_TIMEOUT_SECONDS
+            {server.name: server.answers for server in servers.embedded}, _SERVERS_TIMEOUT_SECONDS
         )
         return Endpoints(
             database_url=database_url or servers.embedded[0].url,
@@ -132,15 +134,43 @@ class LocalService:
             key = database.prepare(self._home.api_key_file)
             for command in self._commands(self._home, endpoints, self._workers):
                 self._supervisor.start(command)
-            self._supervisor.start_up(
-                lambda: is_api_ready(endpoints.base_url) and database.has_worker(), _READY_TIMEOUT_SECONDS
-            )
+            is_ready = {
+                "api": lambda: is_api_ready(endpoints.base_url),
+                "keeper": database.has_keeper,
+                "worker": database.has_worker,
+            }
+            self._supervisor.start_up(is_ready, _READY_TIMEOUT_SECONDS)
         finally:
             database.close()
         return key
 
-    def _note(self) -> Record:
-        """Write down what runs now."""
+    def _look(self) -> None:
+        """What is due now and then while the service runs."""
+        for log in self._home.logs.glob("*.log"):
+            try:
+                keep_small(log)
+            except OSError as error:
+                _log.warning("%s cannot be kept small: %s", log, error)
+        if not self._is_noted:
+            self._note()
+
+    def _note_the_end(self) -> None:
+        self._state = "stopping"
+        self._note()
+
+    def _note(self) -> None:
+        """Write down what runs now; a full disk does not end a service that runs, and is told one that starts."""
+        self._is_noted = False
+        try:
+            self._home.write(self._record())
+        except OSError as error:
+            if self._state == "starting":
+                raise LocalError(f"{self._home.path} cannot be written: {error.strerror}.") from error
+            _log.warning("The state of the service cannot be written down: %s", error)
+        else:
+            self._is_noted = True
+
+    def _record(self) -> Record:
         state = self._state
         if state == "running" and not self._supervisor.is_complete:
             state = "degraded"
@@ -156,7 +186,6 @@ class LocalService:
                 database_url=masked(self._endpoints.database_url),
                 redis_url=masked(self._endpoints.redis_url),
             )
-        self._home.write(record)
         return record
 
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from softreg.account import Account
+from softreg.logs import open_log
 
-__all__ = ["Command", "ask_to_end", "await_end", "end", "end_stranger", "identity", "log_tail", "spawn"]
+__all__ = ["Command", "ask_to_end", "await_end", "end", "end_stranger", "identity", "spawn"]
 
-_LOG_LIMIT_BYTES = 10 * 2**20
 _PR_SET_PDEATHSIG = 1
 # Looked up before any fork: between fork and exec a child must not import or load.
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -53,7 +53,7 @@ def spawn(command: Command) -> subprocess.Popen[bytes]:
     if threading.current_thread() is not threading.main_thread():
         raise RuntimeError("Children are started from the main thread only.")
     account = command.account
-    log = _open_log(command.log)
+    log = open_log(command.log)
     try:
         return subprocess.Popen(
             command.arguments,
@@ -71,14 +71,6 @@ def spawn(command: Command) -> subprocess.Popen[bytes]:
         )
     finally:
         os.close(log)
-
-
-def _open_log(path: Path) -> int:
-    """A descriptor at the log's end; a log past its limit is moved to `.1` first, over an older one."""
-    with contextlib.suppress(FileNotFoundError):
-        if path.stat().st_size > _LOG_LIMIT_BYTES:
-            path.replace(path.with_name(path.name + ".1"))
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
 def _die_with_parent(orphan_signal: signal.Signals | None) -> Callable[[], None] | None:
@@ -159,13 +151,3 @@ def identity(pid: int) -> str | None:
     result = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
     state, _, started = result.stdout.strip().partition(" ")
     return None if not started or state.startswith("Z") else started.strip()
-
-
-def log_tail(path: Path, lines: int = 15) -> str:
-    """The last lines of a log, for a message about a child that did not start."""
-    try:
-        with path.open("rb") as log:
-            log.seek(max(0, path.stat().st_size - 16384))
-            return "\n".join(log.read().decode(errors="replace").splitlines()[-lines:])
-    except FileNotFoundError:
-        return ""

@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 import http.client
+import json
 import socket
 from urllib.parse import urlsplit
 
 from softreg.errors import LocalError
 
-__all__ = ["free_port", "is_api_ready"]
+__all__ = ["checks", "free_port", "is_api_ready"]
 
 
 def is_api_ready(base_url: str, timeout_seconds: float = 5.0) -> bool:
-    """Whether `/readyz` answers 200."""
+    """Whether `/readyz` answers 200: an API whose Redis or workers are away takes jobs and is ready."""
+    return _readyz(base_url, timeout_seconds)[0] == http.HTTPStatus.OK
+
+
+def checks(base_url: str, timeout_seconds: float = 5.0) -> dict[str, str]:
+    """What `/readyz` says of each part, `ok` or `failed`; nothing where it does not answer."""
+    try:
+        found = json.loads(_readyz(base_url, timeout_seconds)[1])["checks"]
+        return {str(name): str(word) for name, word in found.items()}
+    except (ValueError, LookupError, TypeError, AttributeError):  # another program's answer
+        return {}
+
+
+def _readyz(base_url: str, timeout_seconds: float) -> tuple[int, bytes]:
+    """Status and body; 0 where nothing answers."""
     connection = http.client.HTTPConnection(urlsplit(base_url).netloc, timeout=timeout_seconds)
     try:
         connection.request("GET", "/readyz")
-        return connection.getresponse().status == http.HTTPStatus.OK
+        response = connection.getresponse()
+        return response.status, response.read()
     except (OSError, http.client.HTTPException):
-        return False
+        return 0, b""
     finally:
         connection.close()
 

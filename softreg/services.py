@@ -18,6 +18,7 @@ from softreg.process import Command
 __all__ = [
     "Endpoints",
     "own_database_url",
+    "own_host",
     "own_redis_url",
     "run_api",
     "run_keeper",
@@ -50,6 +51,11 @@ def own_database_url() -> str | None:
 def own_redis_url() -> str | None:
     """The queue's server that the environment names; None: one is embedded."""
     return os.environ.get("SOFTREG_REDIS_URL") or None
+
+
+def own_host() -> str:
+    """Where the API listens."""
+    return os.environ.get("SOFTREG_HOST") or "127.0.0.1"
 
 
 def service_commands(home: Home, endpoints: Endpoints, workers: int) -> Sequence[Command]:

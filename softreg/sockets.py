@@ -1,8 +1,13 @@
-"""Short private directories for Unix sockets: the kernel takes at most 108 bytes of path."""
+"""Private directories for Unix sockets, with paths that everything understands.
+
+The kernel takes at most 108 bytes of path; PostgreSQL splits its setting at commas; a URL has its own idea of `%`, `@`
+and spaces, and each client library another one.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -14,9 +19,11 @@ __all__ = ["LONGEST_SOCKET_PATH", "socket_directory"]
 LONGEST_SOCKET_PATH = 100
 """Bytes; below every system's limit (Linux 108, macOS 104, each with the closing zero)."""
 
+_PLAIN = re.compile(r"[A-Za-z0-9/._-]+")
+
 
 def socket_directory(directory: Path, account: Account | None, longest_name: str) -> Path:
-    """A directory of mode 0700 below `directory`, or, where that path is too long, a temporary one recorded there.
+    """A directory of mode 0700 below `directory`, or, where that path will not do, a temporary one recorded there.
 
     Args:
         directory: The server's own directory.
@@ -24,7 +31,7 @@ def socket_directory(directory: Path, account: Account | None, longest_name: str
         longest_name: The longest file name that goes into it.
 
     Raises:
-        LocalError: No temporary directory has a short enough path.
+        LocalError: No temporary directory has a short and plain path.
     """
     near = directory / "socket"
     if _fits(near, longest_name):
@@ -39,11 +46,14 @@ def socket_directory(directory: Path, account: Account | None, longest_name: str
             own_directory(far, account)
             record.write_text(str(far))
             return far
-    raise LocalError(f"No directory for sockets with a path under {LONGEST_SOCKET_PATH} bytes: set TMPDIR to one.")
+    raise LocalError(
+        f"No directory for sockets with a plain path under {LONGEST_SOCKET_PATH} bytes: set TMPDIR to one."
+    )
 
 
 def _fits(directory: Path, name: str) -> bool:
-    return len(os.fsencode(directory / name)) < LONGEST_SOCKET_PATH
+    path = str(directory / name)
+    return _PLAIN.fullmatch(path) is not None and len(path) < LONGEST_SOCKET_PATH
 
 
 def _is_ours(directory: Path, account: Account | None) -> bool:

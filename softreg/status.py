@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from softreg.home import Home, Record, State
-from softreg.readiness import is_api_ready
+from softreg.readiness import checks, is_api_ready
 
 __all__ = ["EXIT_CODES", "local_status", "status_text"]
 
@@ -39,7 +39,7 @@ def _checked_state(record: Record, *, everything_lives: bool) -> State:
 
 
 def status_text(status: dict[str, Any]) -> str:
-    """The same for a reader."""
+    """The same for a reader, with what the API says of its parts: without Redis it runs, and its jobs wait."""
     lines = [f"state      {status['state']}"]
     for label, field in (
         ("api", "base_url"),
@@ -49,5 +49,7 @@ def status_text(status: dict[str, Any]) -> str:
     ):
         if status[field] is not None:
             lines.append(f"{label:<10} {status[field]}")
+    if status["base_url"] is not None and (words := checks(status["base_url"])):
+        lines.append("checks     " + ", ".join(f"{name} {word}" for name, word in words.items()))
     lines += [f"{process['name']:<10} pid {process['pid']}" for process in status["processes"]]
     return "\n".join(lines)

@@ -5,19 +5,20 @@ from __future__ import annotations
 import logging
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from softreg.errors import LocalError
 from softreg.home import ProcessRecord
-from softreg.process import Command, ask_to_end, await_end, identity, log_tail, spawn
+from softreg.logs import log_tail
+from softreg.process import Command, ask_to_end, await_end, identity, spawn
 from softreg.signals import SignalWatch
 
 __all__ = ["Backoff", "ProcessSupervisor", "StopRequestedError"]
 
 _log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.02
-_IDLE_SECONDS = 3600.0  # signals end the wait
+_LOOK_SECONDS = 30.0  # signals end the wait earlier
 _STARTUP_DEATHS = 3
 
 
@@ -84,11 +85,15 @@ class ProcessSupervisor:
         self._spawn(child)
         self._on_change()
 
-    def start_up(self, is_ready: Callable[[], bool], timeout_seconds: float) -> None:
-        """Watch the children until `is_ready`.
+    def start_up(self, is_ready: Mapping[str, Callable[[], bool]], timeout_seconds: float) -> None:
+        """Watch the children until each of those named is ready.
+
+        Args:
+            is_ready: By a child's name; asked in this order, the later ones only when the earlier ones are ready.
+            timeout_seconds: For all of them together.
 
         Raises:
-            LocalError: A child died again and again, or the time ran out; the message ends with the log.
+            LocalError: A child died again and again, or the time ran out; the message ends with its log.
             StopRequestedError: A signal came first.
         """
         deadline = time.monotonic() + timeout_seconds
@@ -97,18 +102,25 @@ class ProcessSupervisor:
             for child in self._children:
                 if child.backoff.deaths >= _STARTUP_DEATHS:
                     raise LocalError(f"{child.command.name} does not start:\n{log_tail(child.command.log)}")
-            if is_ready():
+            late = next((name for name, look in is_ready.items() if not look()), None)
+            if late is None:
                 return
             if time.monotonic() > deadline:
-                logs = self._children[0].command.log.parent
-                raise LocalError(f"Not ready after {timeout_seconds:.0f} seconds; the logs are in {logs}.")
+                log = next(child.command.log for child in self._children if child.command.name == late)
+                raise LocalError(f"{late} is not ready after {timeout_seconds:.0f} seconds ({log}):\n{log_tail(log)}")
             self._signals.wait(_POLL_SECONDS)
         raise StopRequestedError
 
-    def run(self) -> None:
-        """Keep the children alive until a stop is requested."""
+    def run(self, on_look: Callable[[], object] = lambda: None) -> None:
+        """Keep the children alive until a stop is requested.
+
+        Args:
+            on_look: Called every half a minute, and whenever a signal comes.
+        """
         while not self._signals.stop_requested:
-            self._signals.wait(self._revive())
+            wait_seconds = self._revive()
+            on_look()
+            self._signals.wait(wait_seconds)
 
     def stop(self) -> None:
         """Stop every child, the last started first; children of one kind (`worker`, `worker-2`) side by side."""
@@ -123,9 +135,9 @@ class ProcessSupervisor:
         """Notice deaths and restart what is due.
 
         Returns:
-            Seconds until the next restart is due.
+            Seconds until the next restart is due, or the next look.
         """
-        wait_seconds = _IDLE_SECONDS
+        wait_seconds = _LOOK_SECONDS
         for child in self._children:
             now = time.monotonic()
             if child.process is not None and child.process.poll() is not None:

@@ -39,6 +39,9 @@ class StubDatabase:
         key_file.write_text("sk_first\n")
         return "sk_first"
 
+    def has_keeper(self) -> bool:
+        return True
+
     def has_worker(self) -> bool:
         return True
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,8 @@ import psutil
 import psycopg
 import pytest
 import redis
+from kombu import Connection
+from sqlalchemy import NullPool, create_engine, make_url, text
 
 from softreg.embedded import EmbeddedPostgres, EmbeddedServer, EmbeddedValkey
 from softreg.errors import LocalError
@@ -113,6 +116,21 @@ def test_a_deep_directory_gets_a_short_socket_elsewhere(kind: type[EmbeddedServe
             sockets.add(server.sockets)
     assert len(sockets) == 1
     sockets.pop().rmdir()
+
+
+@pytest.mark.parametrize("name", ["s p", "\u00fcn\u00ef \u65e5\u672c", "pct%41x", "at@a:b,c&d=e", "quo'te\"$HOME`x"])
+def test_a_path_of_any_letters_is_reached_by_its_url(name: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    with running(EmbeddedPostgres(place / name / "postgres")) as url:
+        engine = create_engine(url, poolclass=NullPool)
+        with engine.connect() as connection:
+            host = connection.execute(text("SHOW unix_socket_directories")).scalar_one()
+        assert host == make_url(url).query["host"]
+    with running(EmbeddedValkey(place / name / "valkey")) as url:
+        with redis.Redis.from_url(url) as client:
+            assert client.ping()
+        with Connection(url.replace("unix:", "redis+socket:")) as broker:
+            broker.ensure_connection(max_retries=1)
 
 
 @pytest.mark.parametrize("kind", SERVERS)

@@ -17,8 +17,11 @@ import psutil
 import pytest
 from typer.testing import CliRunner
 
+from softreg import detach
 from softreg.cli import app
+from softreg.errors import LocalError
 from softreg.home import Home
+from softreg.logs import LOG_LIMIT_BYTES
 from softreg.masks import masked
 
 STUB = Path(__file__).with_name("stub_service.py")
@@ -158,6 +161,58 @@ def test_a_start_right_after_a_kill_waits_for_the_old_servers(place: Path) -> No
         assert announced[0] == "ready"
 
 
+def test_a_full_disk_does_not_end_a_running_service(place: Path, eventually: Eventually) -> None:
+    home = place / "home"
+    with up(home) as (supervisor, _):
+        (home / "state.draft").mkdir()  # nothing can be written down any more, as on a full disk
+        family = psutil.Process(supervisor.pid).children(recursive=True)
+        lost = pids(home)["keeper"]
+        os.kill(lost, signal.SIGKILL)
+        eventually(lambda: not psutil.pid_exists(lost))
+        eventually(lambda: len(psutil.Process(supervisor.pid).children()) == 5)
+        assert lost not in {child.pid for child in psutil.Process(supervisor.pid).children()}
+        (home / "state.draft").rmdir()
+        supervisor.send_signal(signal.SIGCHLD)  # as if half a minute had passed
+        eventually(lambda: status(home)["state"] == "running")
+        assert pids(home)["keeper"] != lost
+
+        (home / "state.draft").mkdir()
+        family += psutil.Process(supervisor.pid).children(recursive=True)
+        supervisor.send_signal(signal.SIGTERM)
+        assert supervisor.wait(60) == 0
+        assert not psutil.wait_procs(family, timeout=10)[1]
+        assert not (home / "state.json").exists()
+
+
+def test_a_home_that_cannot_be_written_ends_the_start(place: Path) -> None:
+    home = place / "home"
+    Home(home).prepare()
+    (home / "state.draft").mkdir()
+    with up(home) as (process, _):
+        assert process.stderr is not None
+        assert process.stderr.read().splitlines()[-1] == f"{home} cannot be written: Is a directory."
+        assert process.wait(30) == 1
+
+
+def test_logs_are_kept_small_while_the_service_runs(place: Path, eventually: Eventually) -> None:
+    home = place / "home"
+    with up(home) as (supervisor, _):
+        with (home / "logs" / "keeper.log").open("ab") as log:
+            log.write(b"x" * (LOG_LIMIT_BYTES + 1))
+        supervisor.send_signal(signal.SIGCHLD)  # as if half a minute had passed
+        eventually(lambda: (home / "logs" / "keeper.log").stat().st_size == 0)
+        assert (home / "logs" / "keeper.log.1").stat().st_size == LOG_LIMIT_BYTES
+
+
+def test_a_detached_start_has_an_end(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(detach, "_START_TIMEOUT_SECONDS", 0.0)
+    home = Home(place / "home")
+    home.prepare()
+    with pytest.raises(LocalError, match="Not ready after 0 seconds"):
+        detach.start_background(home, 0, 1, os.environ, dies_with_caller=True)
+    assert home.running() is None
+
+
 def test_a_second_start_of_one_home_does_not_fight(place: Path) -> None:
     home = place / "home"
     with up(home):
@@ -180,12 +235,14 @@ def test_a_taken_port_is_told_before_anything_starts(place: Path) -> None:
     assert not (place / "home" / "postgres").exists()
 
 
-def test_a_directory_full_of_other_things_is_no_home(place: Path) -> None:
-    (place / "thesis.tex").touch()
-    code, printed = softreg("up", "--home", str(place))
+@pytest.mark.parametrize("options", [(), ("--detach",)])
+def test_a_taken_port_leaves_no_trace(place: Path, options: tuple[str, ...]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        code, printed = softreg("up", "--home", str(place / "home"), "--port", port, *options)
     assert code == 1
-    assert "not softreg's" in printed
-    assert ([path.name for path in place.iterdir()], mode(place)) == (["thesis.tex"], 0o755)
+    assert f"Port {port} on 127.0.0.1 cannot be used" in printed
+    assert not (place / "home").exists()
 
 
 def test_a_server_named_by_the_environment_is_not_embedded(place: Path) -> None:
@@ -223,23 +280,3 @@ def test_a_setting_without_sense_is_told_before_anything_starts(place: Path) -> 
 )  # fmt: skip
 def test_passwords_are_not_written_down(url: str, shown: str) -> None:
     assert masked(url) == shown
-
-
-def test_the_default_home_follows_the_standard(monkeypatch: pytest.MonkeyPatch) -> None:
-    from softreg.home import default_home
-
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    monkeypatch.setenv("HOME", "/home/someone")
-    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
-    assert default_home() == Path("/home/someone/.local/share/softreg")
-    monkeypatch.setenv("XDG_DATA_HOME", "/data")
-    assert default_home() == Path("/data/softreg")
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    assert default_home() == Path("/var/lib/softreg")
-
-
-def test_a_record_survives_a_torn_write(place: Path) -> None:
-    home = Home(place / "home")
-    home.prepare()
-    (place / "home" / "state.draft").write_text("{")
-    assert home.read() is None

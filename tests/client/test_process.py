@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
-import pytest
 
-from softreg.process import Command, await_end, end, end_stranger, identity, log_tail, spawn
+from softreg.logs import log_tail
+from softreg.process import Command, await_end, end, end_stranger, identity, spawn
 
 
 def shell(place: Path, script: str, name: str = "child") -> Command:
@@ -60,23 +60,6 @@ def test_a_process_with_a_recycled_number_is_not_touched(place: Path) -> None:
     end_stranger(process.pid, known_as, signal.SIGTERM, grace_seconds=30.0)
     assert process.wait(1.0) == -signal.SIGTERM
     assert identity(process.pid) is None
-
-
-def test_a_big_log_is_moved_aside_and_logs_are_private(place: Path) -> None:
-    log = place / "child.log"
-    log.write_bytes(b"x" * (10 * 2**20 + 1))
-    spawn(shell(place, "echo fresh")).wait()
-    spawn(shell(place, "echo more")).wait()
-    assert log.read_text() == "fresh\nmore\n"
-    assert log.stat().st_mode & 0o777 == 0o600
-    assert (place / "child.log.1").stat().st_size > 10 * 2**20
-
-
-def test_a_log_is_not_written_through_a_link(place: Path) -> None:
-    (place / "elsewhere").touch()
-    (place / "child.log").symlink_to(place / "elsewhere")
-    with pytest.raises(OSError, match="symbolic links"):
-        spawn(shell(place, "echo hello"))
 
 
 def test_a_thread_may_not_start_children(place: Path) -> None:

@@ -46,7 +46,7 @@ def test_a_killed_child_is_started_again_and_the_others_are_not(place: Path, sup
     first, other = pid_of(supervisor, "a"), pid_of(supervisor, "b")
     assert first is not None
     os.kill(first, signal.SIGKILL)
-    supervisor.start_up(lambda: pid_of(supervisor, "a") not in (None, first), 30.0)
+    supervisor.start_up({"a": lambda: pid_of(supervisor, "a") not in (None, first)}, 30.0)
     assert pid_of(supervisor, "b") == other
     assert supervisor.is_complete
 
@@ -59,7 +59,7 @@ def test_a_missing_child_shows_until_it_is_back(place: Path) -> None:
         first = pid_of(supervisor, "a")
         assert first is not None
         os.kill(first, signal.SIGKILL)
-        supervisor.start_up(lambda: len(seen) == 3, 30.0)
+        supervisor.start_up({"a": lambda: len(seen) == 3}, 30.0)
         supervisor.stop()
     assert seen[:3] == [True, False, True]
 
@@ -67,25 +67,29 @@ def test_a_missing_child_shows_until_it_is_back(place: Path) -> None:
 def test_a_child_that_cannot_live_ends_the_start_with_its_log(place: Path, supervisor: ProcessSupervisor) -> None:
     supervisor.start(child(place, "a", "echo no such table; exit 3"))
     with pytest.raises(LocalError, match="no such table"):
-        supervisor.start_up(lambda: False, 30.0)
+        supervisor.start_up({"a": lambda: False}, 30.0)
 
 
 def test_a_program_that_is_missing_ends_the_start(place: Path, supervisor: ProcessSupervisor) -> None:
     supervisor.start(Command("a", ("/does/not/exist",), place, place / "a.log"))
     with pytest.raises(LocalError, match="a does not start"):
-        supervisor.start_up(lambda: False, 30.0)
+        supervisor.start_up({"a": lambda: False}, 30.0)
 
 
-def test_a_start_that_takes_too_long_is_given_up(place: Path, supervisor: ProcessSupervisor) -> None:
-    supervisor.start(child(place, "a"))
-    with pytest.raises(LocalError, match="Not ready after 0 seconds"):
-        supervisor.start_up(lambda: False, 0.0)
+def test_a_start_that_takes_too_long_is_given_up_with_the_log_of_who_is_late(
+    place: Path, supervisor: ProcessSupervisor, eventually: Callable[..., None]
+) -> None:
+    supervisor.start(child(place, "a", "echo quick; exec sleep 600"))
+    supervisor.start(child(place, "b", "echo waits for a lock; exec sleep 600"))
+    eventually(lambda: (place / "b.log").read_text())
+    with pytest.raises(LocalError, match=r"b is not ready after 0 seconds \(.*b\.log\):\nwaits for a lock"):
+        supervisor.start_up({"a": lambda: True, "b": lambda: False}, 0.0)
 
 
 def test_a_signal_ends_the_start(place: Path, supervisor: ProcessSupervisor) -> None:
     supervisor.start(child(place, "a"))
     with pytest.raises(StopRequestedError):
-        supervisor.start_up(lambda: os.kill(os.getpid(), signal.SIGTERM) is not None, 30.0)
+        supervisor.start_up({"a": lambda: os.kill(os.getpid(), signal.SIGTERM) is not None}, 30.0)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -95,6 +95,39 @@ def test_a_killed_supervisor_leaves_nothing_even_in_the_middle_of_a_job(
         softreg("down", "--home", str(home))
 
 
+def test_a_strange_path_and_a_dead_redis_are_no_obstacle(place: Path) -> None:
+    home = place / "s p \u65e5\u672c, 100%41@x"
+    dead = "redis://:secret@127.0.0.1:1/0"
+    try:
+        result = softreg(
+            "up", "--home", str(home), "--port", "0", "--detach", SOFTREG_REDIS_URL=dead, TMPDIR=str(place)
+        )
+        assert result.returncode == 0, result.stderr
+        masked = "redis://:***@127.0.0.1:1/0"
+        assert result.stderr == f"Warning: Redis at {masked} does not answer: jobs are accepted and wait.\n"
+        found = status(home)
+        assert found["state"] == "running"
+        assert jobs_with(found["base_url"], (home / "api_key").read_text().strip()) == 200
+        shown = softreg("status", "--home", str(home))
+        assert shown.returncode == 0
+        assert "database ok" in shown.stdout
+        assert "redis failed" in shown.stdout
+    finally:
+        softreg("down", "--home", str(home))
+
+
+def test_a_strange_path_trains(place: Path, eventually: Callable[..., None]) -> None:
+    home = place / "\u00fcn\u00ef & at@a:b,c=d"
+    try:
+        result = softreg("up", "--home", str(home), "--port", "0", "--detach", TMPDIR=str(place))
+        assert (result.returncode, result.stderr) == (0, "")
+        with Api(status(home)["base_url"], (home / "api_key").read_text().strip()) as api:
+            job_id = api.submit({"dataset": "sample:digits", "training": {"epochs": 1}})["id"]
+            eventually(lambda: api.job(job_id)["state"] == "succeeded", 60.0)
+    finally:
+        softreg("down", "--home", str(home))
+
+
 def test_a_detached_start_that_fails_says_why(place: Path) -> None:
     home = place / "home"
     result = softreg("up", "--home", str(home), "--detach", SOFTREG_DATABASE_URL="postgresql://127.0.0.1:1/x")
