@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AllowInfNan, BaseModel, ConfigDict, Field, Strict
+from pydantic import AllowInfNan, BaseModel, BeforeValidator, ConfigDict, Field, Strict
 
-__all__ = ["NAME_PATTERN", "Count", "Flag", "Int", "Name", "Number", "SpecModel"]
+__all__ = ["NAME_PATTERN", "Count", "Flag", "Int", "Name", "Number", "SpecModel", "default_kind"]
 
 # Strict one by one, not for the whole model: a whole strict model refuses a nested dict from Python, and a
 # notebook user writes dicts. `"32"` is no number and `1` is no truth value in either case.
@@ -23,3 +23,12 @@ class SpecModel(BaseModel):
     """A part of a spec: unknown keys are refused, values cannot change after validation."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+def default_kind(kind: str) -> BeforeValidator:
+    """For a union: a member that does not say its `kind` is of this one."""
+
+    def fill(value: Any) -> Any:
+        return {"kind": kind, **value} if isinstance(value, dict) else value
+
+    return BeforeValidator(fill)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from softreg_core.spec.base import Flag, Number, SpecModel
+from softreg_core.spec.base import Flag, Number, SpecModel, default_kind
 
 __all__ = ["AdamSpec", "OptimizerSpec", "SgdSpec"]
 
@@ -40,4 +40,4 @@ class SgdSpec(SpecModel):
         return self
 
 
-OptimizerSpec = Annotated[AdamSpec | SgdSpec, Field(discriminator="kind")]
+OptimizerSpec = Annotated[AdamSpec | SgdSpec, Field(discriminator="kind"), default_kind("adam")]
