@@ -4,22 +4,44 @@ Nothing here reduces over the batch: a loss returns one value per example and th
 """
 
 from softreg_core.losses.article import article, inflation
-from softreg_core.losses.bases import cross_entropy, half_squared_error
+from softreg_core.losses.bases import absolute_error, barron, half_squared_error, huber, quantile, student_t
 from softreg_core.losses.cauchy import cauchy
+from softreg_core.losses.class_bases import (
+    brier,
+    cross_entropy,
+    focal,
+    generalized_cross_entropy,
+    symmetric_cross_entropy,
+)
 from softreg_core.losses.gaussian import gaussian
+from softreg_core.losses.logits import Classes, classes
 from softreg_core.losses.parts import DataMeta, LossParts
 from softreg_core.losses.registry import build_loss
+from softreg_core.losses.residual import Residual, residual
 from softreg_core.losses.sample_program import sample_program
 
 __all__ = [
+    "Classes",
     "DataMeta",
     "LossParts",
+    "Residual",
+    "absolute_error",
     "article",
+    "barron",
+    "brier",
     "build_loss",
     "cauchy",
+    "classes",
     "cross_entropy",
+    "focal",
     "gaussian",
+    "generalized_cross_entropy",
     "half_squared_error",
+    "huber",
     "inflation",
+    "quantile",
+    "residual",
     "sample_program",
+    "student_t",
+    "symmetric_cross_entropy",
 ]

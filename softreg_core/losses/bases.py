@@ -1,15 +1,21 @@
-"""The bases: what is minimised when there is no divergence."""
+"""The bases that compare real values, summed over the outputs."""
 
-# B examples, C outputs, K classes
+# B examples, C outputs
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
 
-from softreg_core.losses.residual import class_codes, residual, widened
+from softreg_core.losses.ratio import log1p_ratio
+from softreg_core.losses.residual import Residual, residual
 
-__all__ = ["cross_entropy", "half_squared_error"]
+__all__ = ["absolute_error", "barron", "half_squared_error", "huber", "quantile", "student_t"]
+
+# |shape| below which barron's formula, shape in the denominator, is its limit for 0 in every digit.
+_SHAPE_ZERO = 1e-100
 
 
 def half_squared_error(prediction: Tensor, target: Tensor) -> Tensor:
@@ -31,29 +37,92 @@ def half_squared_error(prediction: Tensor, target: Tensor) -> Tensor:
     return 0.5 * residual(prediction, target).squared
 
 
-def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Minus the log probability of the true class.
+def huber(pair: Residual, delta: float = 1.0) -> Tensor:
+    """Squared near zero and linear far from it, summed over the outputs.
 
-    -log softmax(z)_y
+    sum_c  r_c^2 / 2 where |r_c| <= delta, else delta (|r_c| - delta / 2);  r = yhat - y
 
     Args:
-        logits: float (B, K).
-        target: integer class codes (B,) in 0 .. K - 1. No code is special: there is no "ignored" one.
+        pair: checked prediction and target; see `residual`.
+        delta: above 0, in units of the target.
 
     Returns:
-        float (B,), not reduced. Adding a constant to a row of logits changes nothing; a class with logit
-        -inf takes no part.
+        float (B,), not reduced.
 
-    Raises:
-        ValueError: the shapes do not fit.
-        TypeError: float targets.
-        DataError: a class code is out of range.
+    Source:
+        Huber 1964; torch.nn.HuberLoss.
     """
-    if logits.ndim != 2 or target.shape != logits.shape[:1]:
-        raise ValueError(
-            f"logits have shape {tuple(logits.shape)}, targets {tuple(target.shape)}; (B, K) and (B,) are needed"
-        )
-    if target.is_floating_point():
-        raise TypeError("cross_entropy compares with integer class codes, not with floats")
-    log_probability_BK = torch.log_softmax(widened(logits), dim=1)
-    return -log_probability_BK.gather(1, class_codes(target, logits.shape[1])).squeeze(1)
+    return torch.nn.functional.huber_loss(pair.prediction, pair.target, reduction="none", delta=delta).sum(1)
+
+
+def absolute_error(pair: Residual) -> Tensor:
+    """The absolute error, summed over the outputs.
+
+    sum_c |yhat_c - y_c|
+
+    Args:
+        pair: checked prediction and target; see `residual`.
+
+    Returns:
+        float (B,), not reduced; its gradient is 0 where prediction and target are equal.
+    """
+    return (pair.prediction - pair.target).abs().sum(1)
+
+
+def quantile(pair: Residual, tau: float = 0.5) -> Tensor:
+    """The pinball loss, summed over the outputs; for tau = 1/2 half the absolute error.
+
+    sum_c max(tau r_c, (tau - 1) r_c),  r = y - yhat
+
+    Args:
+        pair: checked prediction and target; see `residual`.
+        tau: between 0 and 1; the quantile that is estimated.
+
+    Returns:
+        float (B,), not reduced.
+
+    Source:
+        Koenker and Bassett 1978.
+    """
+    short_BC = pair.target - pair.prediction
+    return torch.maximum(tau * short_BC, (tau - 1.0) * short_BC).sum(1)
+
+
+def student_t(pair: Residual, nu: float = 4.0) -> Tensor:
+    """Minus the log likelihood of a Student t of unit scale, up to a constant, summed over the outputs.
+
+    sum_c (nu + 1)/2 ln(1 + r_c^2 / nu),  r = yhat - y
+
+    Args:
+        pair: checked prediction and target; see `residual`.
+        nu: degrees of freedom, above 0.
+
+    Returns:
+        float (B,), not reduced; 0 where prediction and target are equal.
+    """
+    return 0.5 * (nu + 1.0) * log1p_ratio((pair.prediction - pair.target).square(), nu).sum(1)
+
+
+def barron(pair: Residual, shape: float = 1.0) -> Tensor:
+    """Barron's general loss of unit scale, summed over the outputs.
+
+    sum_c  b/shape [ (r_c^2 / b + 1)^(shape/2) - 1 ],  b = |shape - 2|,  r = yhat - y;
+    its limits r_c^2 / 2 for shape 2 and ln(1 + r_c^2 / 2) for shape 0
+
+    Args:
+        pair: checked prediction and target; see `residual`.
+        shape: at most 2.
+
+    Returns:
+        float (B,), not reduced; bounded by b / |shape| per output for a negative shape.
+
+    Source:
+        Barron 2019, equation 8 with c = 1.
+    """
+    if shape == 2.0:
+        return 0.5 * pair.squared
+    distance = math.fabs(shape - 2.0)
+    # In float64: near shape 2 the power is of a large number, and float32 would lose digits in its logarithm.
+    log_BC = ((pair.prediction - pair.target).double().square() / distance).log1p()
+    each_BC = log_BC if abs(shape) < _SHAPE_ZERO else (log_BC * (0.5 * shape)).expm1() * (distance / shape)
+    return each_BC.sum(1).to(pair.prediction.dtype)

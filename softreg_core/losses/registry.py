@@ -5,25 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from softreg_core.errors import Problem, SpecError
 from softreg_core.losses.article import article, inflation
+from softreg_core.losses.bases import absolute_error, barron, huber, quantile, student_t
 from softreg_core.losses.cauchy import cauchy
+from softreg_core.losses.class_bases import brier, focal, generalized_cross_entropy, symmetric_cross_entropy
 from softreg_core.losses.gaussian import gaussian
+from softreg_core.losses.logits import Classes
 from softreg_core.losses.parts import DataMeta
+from softreg_core.losses.residual import Residual
 from softreg_core.losses.sample_program import sample_program
-from softreg_core.losses.soft import CrossEntropyLoss, Divergence, SquaredErrorLoss
-from softreg_core.spec.loss import (
-    ArticleSpec,
-    CauchySpec,
-    GaussianSpec,
-    InflationSpec,
-    LossSpec,
-    SampleProgramSpec,
-)
+from softreg_core.losses.soft import ClassLoss, Divergence, ResidualLoss
+from softreg_core.spec.fit import misfit_of_task
+from softreg_core.spec.loss import LossSpec
 
-__all__ = ["BASES", "DIVERGENCES", "build_loss"]
+__all__ = ["BASES", "CLASS_BASES", "DIVERGENCES", "RESIDUAL_BASES", "build_loss"]
 
 
 def build_loss(loss_spec: LossSpec, data_meta: DataMeta | None = None) -> nn.Module:
@@ -31,8 +29,8 @@ def build_loss(loss_spec: LossSpec, data_meta: DataMeta | None = None) -> nn.Mod
 
     The module is called as `loss(prediction, target, *, step=0, weight=None, variance=None, second=None,
     teacher=None)` and returns `LossParts(total, base, divergence)`: one value per example, not reduced. The last
-    three are refused by every loss that would ignore them, which today are all. Integer targets are class codes and
-    become one-hot rows inside, unless `data_meta` says that the task is regression.
+    three are refused by every loss that would ignore them, which today are all. Integer targets are class codes; for
+    a base of real values they become one-hot rows inside, unless `data_meta` says that the task is regression.
 
     Args:
         loss_spec: the spec.
@@ -41,50 +39,64 @@ def build_loss(loss_spec: LossSpec, data_meta: DataMeta | None = None) -> nn.Mod
     Raises:
         SpecError: the loss does not fit the task of `data_meta`.
     """
+    misfit = None if data_meta is None else misfit_of_task(loss_spec.base, data_meta.task)
+    if misfit is not None:
+        raise SpecError(misfit, [Problem("/loss/base/kind", misfit)])
     return BASES[loss_spec.base.kind](loss_spec, data_meta)
 
 
-def _squared_error(loss_spec: LossSpec, data_meta: DataMeta | None) -> nn.Module:
+def _of_residuals(kind: str) -> Callable[[LossSpec, DataMeta | None], nn.Module]:
+    def build(loss_spec: LossSpec, data_meta: DataMeta | None) -> nn.Module:
+        base = RESIDUAL_BASES[kind](loss_spec.base)
+        return ResidualLoss(base, loss_spec.alpha, _divergence(loss_spec), data_meta)
+
+    return build
+
+
+def _of_classes(kind: str) -> Callable[[LossSpec, DataMeta | None], nn.Module]:
+    def build(loss_spec: LossSpec, data_meta: DataMeta | None) -> nn.Module:
+        of_residual = _divergence(loss_spec)
+        divergence = None if of_residual is None else lambda pair: of_residual(pair.residual())
+        return ClassLoss(CLASS_BASES[kind](loss_spec.base), loss_spec.alpha, divergence, data_meta)
+
+    return build
+
+
+def _divergence(loss_spec: LossSpec) -> Divergence | None:
     spec = loss_spec.divergence
-    divergence = None if spec is None else DIVERGENCES[spec.kind](spec)
-    return SquaredErrorLoss(loss_spec.alpha, divergence, data_meta)
+    return None if spec is None else DIVERGENCES[spec.kind](spec)
 
 
-def _cross_entropy(_: LossSpec, data_meta: DataMeta | None) -> nn.Module:
-    if data_meta is not None and data_meta.task != "classification":
-        message = "cross_entropy compares classes; the task is regression"
-        raise SpecError(message, [Problem("/loss/base/kind", message)])
-    return CrossEntropyLoss()
+def _cross_entropy(pair: Classes) -> Tensor:
+    return -pair.of_target()
 
 
-def _article(spec: ArticleSpec) -> Divergence:
-    return lambda pair: article(pair.squared, spec.variance.value)
-
-
-def _inflation(spec: InflationSpec) -> Divergence:
-    return lambda pair: inflation(pair.squared, spec.variance.value)
-
-
-def _sample_program(_: SampleProgramSpec) -> Divergence:
-    return sample_program
-
-
-def _gaussian(spec: GaussianSpec) -> Divergence:
-    return lambda pair: gaussian(pair.squared, spec.variance.value)
-
-
-def _cauchy(spec: CauchySpec) -> Divergence:
-    return lambda pair: cauchy(pair.squared, pair.prediction.shape[1], spec.variance.value)
-
-
+# Spec to function; the spec is any of the members of its union, and the table pairs each with its own.
+RESIDUAL_BASES: dict[str, Callable[[Any], Callable[[Residual], Tensor]]] = {
+    "half_squared_error": lambda _: lambda pair: 0.5 * pair.squared,
+    "huber": lambda spec: lambda pair: huber(pair, spec.delta),
+    "absolute_error": lambda _: absolute_error,
+    "quantile": lambda spec: lambda pair: quantile(pair, spec.tau),
+    "student_t": lambda spec: lambda pair: student_t(pair, spec.nu),
+    "barron": lambda spec: lambda pair: barron(pair, spec.shape),
+}
+CLASS_BASES: dict[str, Callable[[Any], Callable[[Classes], Tensor]]] = {
+    "cross_entropy": lambda _: _cross_entropy,
+    "brier": lambda _: brier,
+    "generalized_cross_entropy": lambda spec: lambda pair: generalized_cross_entropy(pair, spec.q),
+    "symmetric_cross_entropy": lambda spec: (
+        lambda pair: symmetric_cross_entropy(pair, spec.forward_weight, spec.reverse_weight, spec.log_zero)
+    ),
+    "focal": lambda spec: lambda pair: focal(pair, spec.gamma),
+}
 BASES: dict[str, Callable[[LossSpec, DataMeta | None], nn.Module]] = {
-    "half_squared_error": _squared_error,
-    "cross_entropy": _cross_entropy,
+    **{kind: _of_residuals(kind) for kind in RESIDUAL_BASES},
+    **{kind: _of_classes(kind) for kind in CLASS_BASES},
 }
 DIVERGENCES: dict[str, Callable[[Any], Divergence]] = {
-    "article": _article,
-    "inflation": _inflation,
-    "sample_program": _sample_program,
-    "gaussian": _gaussian,
-    "cauchy": _cauchy,
+    "article": lambda spec: lambda pair: article(pair.squared, spec.variance.value),
+    "inflation": lambda spec: lambda pair: inflation(pair.squared, spec.variance.value),
+    "sample_program": lambda _: sample_program,
+    "gaussian": lambda spec: lambda pair: gaussian(pair.squared, spec.variance.value),
+    "cauchy": lambda spec: lambda pair: cauchy(pair.squared, pair.prediction.shape[1], spec.variance.value),
 }

@@ -7,13 +7,14 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from softreg_core.losses.bases import cross_entropy
+from softreg_core.losses.logits import Classes, classes
 from softreg_core.losses.parts import DataMeta, LossParts
 from softreg_core.losses.residual import Residual, residual
 
-__all__ = ["CrossEntropyLoss", "Divergence", "Loss", "SquaredErrorLoss", "combine"]
+__all__ = ["ClassDivergence", "ClassLoss", "Divergence", "Loss", "ResidualLoss", "combine"]
 
 Divergence = Callable[[Residual], Tensor]
+ClassDivergence = Callable[[Classes], Tensor]
 
 _USED_BY = {
     "variance": "a divergence whose prediction variance is predicted by the network",
@@ -44,7 +45,7 @@ class Loss(nn.Module, ABC):
         """One value per example.
 
         Args:
-            prediction: float (B, C), or (B,) read as (B, 1); for cross-entropy logits (B, K).
+            prediction: float (B, C), or (B,) read as (B, 1); for a base of classes logits (B, K).
             target: float of the same shape, or integer class codes (B,).
             step: optimiser steps done so far.
             weight: float (B,); a row's share in statistics over the batch. The values themselves are not weighted.
@@ -69,11 +70,18 @@ class Loss(nn.Module, ABC):
         """What `forward` returns."""
 
 
-class SquaredErrorLoss(Loss):
-    """Half the squared error and, where alpha is above 0, a divergence of the same residuals."""
+class ResidualLoss(Loss):
+    """A base of the residuals and, where alpha is above 0, a divergence of them."""
 
-    def __init__(self, alpha: float, divergence: Divergence | None, data_meta: DataMeta | None) -> None:
+    def __init__(
+        self,
+        base: Callable[[Residual], Tensor],
+        alpha: float,
+        divergence: Divergence | None,
+        data_meta: DataMeta | None,
+    ) -> None:
         super().__init__()
+        self.base = base
         self.alpha = alpha
         # Skipped, not multiplied by 0: the total is then the base bit for bit, also where K is not finite.
         self.divergence = divergence if alpha != 0.0 else None
@@ -81,20 +89,31 @@ class SquaredErrorLoss(Loss):
 
     def _parts(self, prediction: Tensor, target: Tensor, weight: Tensor | None) -> LossParts:
         pair = residual(prediction, target, weight, self.data_meta)
-        base_B = 0.5 * pair.squared
+        base_B = self.base(pair)
         if self.divergence is None:
             return LossParts(base_B, base_B, None)
         return combine(base_B, self.alpha, self.divergence(pair))
 
 
-class CrossEntropyLoss(Loss):
-    """Cross-entropy of logits and class codes; no divergence goes with it yet."""
+class ClassLoss(Loss):
+    """A base of logits and class codes and, where alpha is above 0, a divergence of them."""
 
-    def _parts(
+    def __init__(
         self,
-        prediction: Tensor,
-        target: Tensor,
-        weight: Tensor | None,  # noqa: ARG002  there is no statistic over the batch
-    ) -> LossParts:
-        base_B = cross_entropy(prediction, target)
-        return LossParts(base_B, base_B, None)
+        base: Callable[[Classes], Tensor],
+        alpha: float,
+        divergence: ClassDivergence | None,
+        data_meta: DataMeta | None,
+    ) -> None:
+        super().__init__()
+        self.base = base
+        self.alpha = alpha
+        self.divergence = divergence if alpha != 0.0 else None
+        self.data_meta = data_meta
+
+    def _parts(self, prediction: Tensor, target: Tensor, weight: Tensor | None) -> LossParts:
+        pair = classes(prediction, target, weight, self.data_meta)
+        base_B = self.base(pair)
+        if self.divergence is None:
+            return LossParts(base_B, base_B, None)
+        return combine(base_B, self.alpha, self.divergence(pair))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from softreg_core.spec.loss import ArticleSpec, GaussianSpec, LossSpec, SampleProgramSpec
+from softreg_core.spec.bases import AbsoluteErrorSpec, BaseSpec, HuberSpec
+from softreg_core.spec.divergences import ArticleSpec, GaussianSpec, SampleProgramSpec
+from softreg_core.spec.loss import LossSpec
 from softreg_core.spec.train import TrainSpec
 
-__all__ = ["CONVEX_UP_TO", "MONOTONE_UP_TO", "Advice", "advise"]
+__all__ = ["CONVEX_UP_TO", "MONOTONE_UP_TO", "Advice", "advise", "outward_pull"]
 
 _U = 4.0 - math.sqrt(13.0)
 # l(r) = r^2/2 + alpha K(r^2/sigma2) is convex in the residual iff alpha/sigma2 is at most the reciprocal of the
@@ -17,6 +19,8 @@ CONVEX_UP_TO = (1.0 + _U) ** 3 / (_U * (3.0 - _U))
 # Its gradient keeps the sign of the residual iff alpha/sigma2 <= 4: u/(1+u)^2 is at most 1/4.
 MONOTONE_UP_TO = 4.0
 SMALL_BATCH = 8
+# The bases that are a squared distance, in words.
+_SQUARED = {"half_squared_error": "squared error", "brier": "squared distance of probabilities"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,35 +44,66 @@ def advise(spec: TrainSpec) -> list[Advice]:
 def _about_loss(loss: LossSpec) -> list[Advice]:
     divergence = loss.divergence
     if isinstance(divergence, ArticleSpec) and loss.alpha > 0.0:
-        ratio = loss.alpha / divergence.variance.value
-        if ratio > MONOTONE_UP_TO:
-            return [
-                Advice(
-                    "article_pushes_outward",
-                    "/loss/alpha",
-                    f"alpha/sigma2 = {ratio:g} is above {MONOTONE_UP_TO:g}: residuals near sigma are pushed away from "
-                    "their targets; training may stall there",
-                )
-            ]
-        if ratio > CONVEX_UP_TO:
-            return [
-                Advice(
-                    "article_not_convex",
-                    "/loss/alpha",
-                    f"alpha/sigma2 = {ratio:g} is above {CONVEX_UP_TO:.3f}: the loss is not convex in the residual "
-                    "and may stall at d2 = sigma2",
-                )
-            ]
-    if isinstance(divergence, GaussianSpec) and loss.alpha > 0.0:
+        return _about_article(loss.base, loss.alpha, divergence.variance.value)
+    if isinstance(divergence, GaussianSpec) and loss.alpha > 0.0 and loss.base.kind in _SQUARED:
         factor = 1.0 + loss.alpha / divergence.variance.value
         return [
             Advice(
                 "gaussian_rescales",
                 "/loss/divergence",
-                f"with the same variance this is the squared error times {factor:g} and nothing else: a control",
+                f"with the same variance this is the {_SQUARED[loss.base.kind]} times {factor:g} and nothing else: "
+                "a control",
             )
         ]
     return []
+
+
+def _about_article(base: BaseSpec, alpha: float, variance: float) -> list[Advice]:
+    if isinstance(base, HuberSpec | AbsoluteErrorSpec):
+        delta = base.delta if isinstance(base, HuberSpec) else None
+        outweighed = outward_pull(alpha, variance, delta)
+        if outweighed <= 1.0:
+            return []
+        message = (
+            f"near sigma the divergence pushes residuals outward {outweighed:.3g} times as hard as {base.kind} draws "
+            "them inward; training may stall there"
+        )
+        return [Advice("article_pushes_outward", "/loss/alpha", message)]
+    ratio = alpha / variance
+    if ratio > MONOTONE_UP_TO:
+        message = (
+            f"alpha/sigma2 = {ratio:g} is above {MONOTONE_UP_TO:g}: residuals near sigma are pushed away from "
+            "their targets; training may stall there"
+        )
+        return [Advice("article_pushes_outward", "/loss/alpha", message)]
+    if ratio > CONVEX_UP_TO:
+        message = (
+            f"alpha/sigma2 = {ratio:g} is above {CONVEX_UP_TO:.3f}: the loss is not convex in the residual "
+            "and may stall at d2 = sigma2"
+        )
+        return [Advice("article_not_convex", "/loss/alpha", message)]
+    return []
+
+
+def outward_pull(alpha: float, variance: float, delta: float | None) -> float:
+    """The largest ratio of the article's slope, outward, to the base's, inward, over all residuals.
+
+    The article's slope at r = sigma t is alpha / sigma * t^3 / (1 + t^2)^2, largest at t^2 = 3; over a slope of r it
+    is alpha / sigma2 * t^2 / (1 + t^2)^2, largest at t = 1. Several outputs cannot make the ratio larger than one.
+
+    Args:
+        alpha: weight of `article`.
+        variance: sigma2.
+        delta: huber's; None for absolute_error, whose slope is 1 everywhere.
+    """
+    sigma = math.sqrt(variance)
+    linear_from = 0.0 if delta is None else delta / sigma
+    t = max(math.sqrt(3.0), linear_from)
+    linear = alpha / sigma * t**3 / (1.0 + t * t) ** 2
+    if delta is None:
+        return linear
+    near = min(1.0, linear_from)
+    return max(linear / delta, alpha / variance * near**2 / (1.0 + near * near) ** 2)
 
 
 def _about_batches(spec: TrainSpec) -> list[Advice]:

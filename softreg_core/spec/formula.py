@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
+from softreg_core.spec.bases import BarronSpec, BaseSpec
 from softreg_core.spec.loss import LossSpec
 
 __all__ = ["describe"]
-
-_BASES = {
-    "half_squared_error": "1/2 |y - yhat|^2",
-    "cross_entropy": "-ln softmax(z)_y",
-}
 
 
 def describe(loss: LossSpec) -> str:
@@ -18,12 +14,13 @@ def describe(loss: LossSpec) -> str:
     >>> describe(LossSpec())
     '1/2 |y - yhat|^2 + 0.01 * 1/2 [ln(1/(1 + d2)) + d2/(1 + d2)], d2 = |y - yhat|^2'
     """
-    base = _BASES[loss.base.kind]
+    base = _base(loss.base)
     if loss.divergence is None or loss.alpha == 0.0:
         return base
     divergence = loss.divergence
     if divergence.kind == "sample_program":
-        return f"{base} + {loss.alpha:g} * 1/2 [ln s + d2/s - 1], d2 = |y - yhat|^2, s = mean of yhat^2 over the batch"
+        mean = f"mean of {'p' if loss.base.kind == 'brier' else 'yhat'}^2 over the batch"
+        return f"{base} + {loss.alpha:g} * 1/2 [ln s + d2/s - 1], {_squared(loss.base)}, s = {mean}"
     s = f"{divergence.variance.value:g}"
     text = {
         "article": f"1/2 [ln({s}/({s} + d2)) + d2/({s} + d2)]",
@@ -32,4 +29,46 @@ def describe(loss: LossSpec) -> str:
         "cauchy": f"C/2 ln(1 + d2/(C * {s}))",
     }[divergence.kind]
     where = ", C = number of outputs" if divergence.kind == "cauchy" else ""
-    return f"{base} + {loss.alpha:g} * {text}, d2 = |y - yhat|^2{where}"
+    return f"{base} + {loss.alpha:g} * {text}, {_squared(loss.base)}{where}"
+
+
+def _base(base: BaseSpec) -> str:
+    match base.kind:
+        case "half_squared_error":
+            return "1/2 |y - yhat|^2"
+        case "huber":
+            return f"sum_c huber(yhat_c - y_c; delta = {base.delta:g})"
+        case "absolute_error":
+            return "sum_c |yhat_c - y_c|"
+        case "quantile":
+            return f"sum_c max({base.tau:g} (y_c - yhat_c), {1.0 - base.tau:g} (yhat_c - y_c))"
+        case "student_t":
+            return f"{(base.nu + 1.0) / 2.0:g} sum_c ln(1 + (yhat_c - y_c)^2/{base.nu:g})"
+        case "barron":
+            return _barron(base)
+        case "cross_entropy":
+            return "-ln softmax(z)_y"
+        case "brier":
+            return "1/2 |onehot(y) - softmax(z)|^2"
+        case "generalized_cross_entropy":
+            return f"(1 - softmax(z)_y^{base.q:g})/{base.q:g}"
+        case "symmetric_cross_entropy":
+            reverse = -base.reverse_weight * base.log_zero
+            return f"{base.forward_weight:g} * (-ln softmax(z)_y) + {reverse:g} * (1 - softmax(z)_y)"
+        case "focal":
+            return f"-(1 - softmax(z)_y)^{base.gamma:g} ln softmax(z)_y"
+
+
+def _barron(base: BarronSpec) -> str:
+    if base.shape == 2.0:
+        return "1/2 |y - yhat|^2"
+    if base.shape == 0.0:
+        return "sum_c ln(1 + (yhat_c - y_c)^2/2)"
+    distance = abs(base.shape - 2.0)
+    power = f"((yhat_c - y_c)^2/{distance:g} + 1)^({base.shape / 2.0:g})"
+    return f"{distance / base.shape:g} sum_c [{power} - 1]"
+
+
+def _squared(base: BaseSpec) -> str:
+    """What d2 is: with brier, that of the probabilities."""
+    return "p = softmax(z), d2 = |onehot(y) - p|^2" if base.kind == "brier" else "d2 = |y - yhat|^2"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from softreg_core.spec.loss import ArticleSpec, LossSpec, SampleProgramSpec
+from softreg_core.spec.divergences import ArticleSpec, SampleProgramSpec
+from softreg_core.spec.loss import LossSpec
 from softreg_core.spec.net import MlpSpec
 from softreg_core.spec.optimizer import AdamSpec
 from softreg_core.spec.train import TrainSpec

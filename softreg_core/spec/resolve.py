@@ -11,6 +11,7 @@ from softreg_core.spec.advice import Advice, advise
 from softreg_core.spec.cells import flawed_cells, is_rounded, oversized_cells
 from softreg_core.spec.data import TaskSpec
 from softreg_core.spec.estimate import parameter_count, steps_per_epoch
+from softreg_core.spec.fit import misfit_of_task
 from softreg_core.spec.formula import describe
 from softreg_core.spec.problems import nearest
 from softreg_core.spec.split import SplitSizes, class_sizes, split_sizes
@@ -227,8 +228,9 @@ class _Resolver:
     def _filled(self, kind: TaskKind, targets: list[ColumnReport], features: list[ColumnReport]) -> TrainSpec:
         spec = self.spec
         is_class = kind == "classification"
-        if not is_class and spec.loss.base.kind == "cross_entropy":
-            self._problem("/loss/base/kind", "cross_entropy compares classes; the task is regression")
+        misfit = misfit_of_task(spec.loss.base, kind)
+        if misfit is not None:
+            self._problem("/loss/base/kind", misfit)
         if is_class and spec.preprocess.target == "standardize":
             self._problem("/preprocess/target", "class labels cannot be standardised")
         if not is_class and spec.split.stratify is True:

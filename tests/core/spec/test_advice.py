@@ -8,7 +8,7 @@ import torch
 
 from softreg_core.losses import build_loss
 from softreg_core.spec import LossSpec, TrainSpec
-from softreg_core.spec.advice import CONVEX_UP_TO, MONOTONE_UP_TO, advise
+from softreg_core.spec.advice import CONVEX_UP_TO, MONOTONE_UP_TO, advise, outward_pull
 
 
 def spec(alpha, variance=1.0, kind="article"):
@@ -62,3 +62,25 @@ def test_small_batches_of_the_sample_program_are_warned_of():
     assert codes(TrainSpec.model_validate(document)) == ["sample_program_small_batch"]
     document["training"]["batch_size"] = 8
     assert codes(TrainSpec.model_validate(document)) == []
+
+
+BASES = [{"kind": "absolute_error"}, *({"kind": "huber", "delta": delta} for delta in (0.1, 0.5, 1.0, 3.0))]
+
+
+@pytest.mark.parametrize("base", BASES, ids=lambda base: f"{base['kind']}-{base.get('delta', '')}")
+@pytest.mark.parametrize("variance", [0.04, 1.0, 9.0])
+def test_with_a_bounded_pull_the_bound_is_where_the_gradient_turns(base, variance):
+    def with_alpha(alpha):
+        divergence = {"kind": "article", "variance": {"kind": "fixed", "value": variance}}
+        return TrainSpec.model_validate({"loss": {"base": base, "alpha": alpha, "divergence": divergence}})
+
+    def is_inward(alpha):
+        residual = torch.logspace(-3, 2, 100_001, dtype=torch.float64).unsqueeze(1).requires_grad_()
+        total = build_loss(with_alpha(alpha).loss)(residual, torch.zeros_like(residual)).total
+        return bool((torch.autograd.grad(total.sum(), residual)[0] > 0).all())
+
+    bound = 1.0 / outward_pull(1.0, variance, base.get("delta"))
+    assert is_inward(bound * 0.999)
+    assert not is_inward(bound * 1.001)
+    assert codes(with_alpha(bound * 0.999)) == []
+    assert codes(with_alpha(bound * 1.001)) == ["article_pushes_outward"]

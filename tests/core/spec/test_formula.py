@@ -1,0 +1,67 @@
+"""The formula as text is the formula: computed as it reads, it gives what the built loss gives."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from softreg_core.losses import build_loss
+from softreg_core.spec import LossSpec
+from softreg_core.spec.formula import describe
+
+VALUES = [
+    ({"kind": "half_squared_error"}, "1/2 |y - yhat|^2"),
+    ({"kind": "huber", "delta": 0.5}, "sum_c huber(yhat_c - y_c; delta = 0.5)"),
+    ({"kind": "absolute_error"}, "sum_c |yhat_c - y_c|"),
+    ({"kind": "quantile", "tau": 0.9}, "sum_c max(0.9 (y_c - yhat_c), 0.1 (yhat_c - y_c))"),
+    ({"kind": "student_t", "nu": 3.0}, "2 sum_c ln(1 + (yhat_c - y_c)^2/3)"),
+    ({"kind": "barron", "shape": 2.0}, "1/2 |y - yhat|^2"),
+    ({"kind": "barron", "shape": 0.0}, "sum_c ln(1 + (yhat_c - y_c)^2/2)"),
+    ({"kind": "barron", "shape": 1.0}, "1 sum_c [((yhat_c - y_c)^2/1 + 1)^(0.5) - 1]"),
+    ({"kind": "barron", "shape": -2.0}, "-2 sum_c [((yhat_c - y_c)^2/4 + 1)^(-1) - 1]"),
+    ({"kind": "cross_entropy"}, "-ln softmax(z)_y"),
+    ({"kind": "brier"}, "1/2 |onehot(y) - softmax(z)|^2"),
+    ({"kind": "generalized_cross_entropy", "q": 0.7}, "(1 - softmax(z)_y^0.7)/0.7"),
+    ({"kind": "symmetric_cross_entropy"}, "0.1 * (-ln softmax(z)_y) + 4 * (1 - softmax(z)_y)"),
+    ({"kind": "focal", "gamma": 2.0}, "-(1 - softmax(z)_y)^2 ln softmax(z)_y"),
+]
+
+
+def value_of(text, yhat, y):
+    """The text of a base in NumPy, for one output (or one row of logits), one line per form of text."""
+    r, z = yhat[0] - y, np.asarray(yhat)
+    p = np.exp(z) / np.exp(z).sum() if z.size > 1 else None
+    k = int(y)
+    return {
+        "1/2 |y - yhat|^2": lambda: r**2 / 2,
+        "sum_c huber(yhat_c - y_c; delta = 0.5)": lambda: r**2 / 2 if abs(r) <= 0.5 else 0.5 * (abs(r) - 0.25),
+        "sum_c |yhat_c - y_c|": lambda: abs(r),
+        "sum_c max(0.9 (y_c - yhat_c), 0.1 (yhat_c - y_c))": lambda: max(0.9 * -r, 0.1 * r),
+        "2 sum_c ln(1 + (yhat_c - y_c)^2/3)": lambda: 2 * np.log(1 + r**2 / 3),
+        "sum_c ln(1 + (yhat_c - y_c)^2/2)": lambda: np.log(1 + r**2 / 2),
+        "1 sum_c [((yhat_c - y_c)^2/1 + 1)^(0.5) - 1]": lambda: (r**2 + 1) ** 0.5 - 1,
+        "-2 sum_c [((yhat_c - y_c)^2/4 + 1)^(-1) - 1]": lambda: -2 * ((r**2 / 4 + 1) ** -1 - 1),
+        "-ln softmax(z)_y": lambda: -np.log(p[k]),
+        "1/2 |onehot(y) - softmax(z)|^2": lambda: ((np.eye(z.size)[k] - p) ** 2).sum() / 2,
+        "(1 - softmax(z)_y^0.7)/0.7": lambda: (1 - p[k] ** 0.7) / 0.7,
+        "0.1 * (-ln softmax(z)_y) + 4 * (1 - softmax(z)_y)": lambda: 0.1 * -np.log(p[k]) + 4 * (1 - p[k]),
+        "-(1 - softmax(z)_y)^2 ln softmax(z)_y": lambda: -((1 - p[k]) ** 2) * np.log(p[k]),
+    }[text]()
+
+
+@pytest.mark.parametrize(("base", "text"), VALUES, ids=lambda value: str(value)[:40])
+def test_the_text_of_a_base_is_what_is_computed(base, text):
+    spec = LossSpec.model_validate({"base": base, "divergence": None})
+    assert describe(spec) == text
+    of_classes = "softmax" in text
+    for yhat, y in [([0.3, -1.0, 2.0], 2), ([0.3, -1.0, 2.0], 1)] if of_classes else [([1.7], 0.2), ([0.1], 0.4)]:
+        prediction = torch.tensor([yhat], dtype=torch.float64)
+        target = torch.tensor([y]) if of_classes else torch.tensor([[y]], dtype=torch.float64)
+        got = build_loss(spec)(prediction, target).total.item()
+        assert got == pytest.approx(value_of(text, yhat, y), rel=1e-12)
+
+
+def test_with_brier_the_formula_says_that_d2_is_of_the_probabilities():
+    spec = LossSpec.model_validate({"base": {"kind": "brier"}, "divergence": {"kind": "gaussian"}})
+    assert describe(spec).endswith("0.01 * d2/(2 * 1), p = softmax(z), d2 = |onehot(y) - p|^2")
