@@ -5,6 +5,7 @@ Nothing here reduces over the batch: a loss returns one value per example and th
 
 from softreg_core.losses.article import article, inflation
 from softreg_core.losses.bases import absolute_error, barron, half_squared_error, huber, quantile, student_t
+from softreg_core.losses.categorical import categorical, uniform
 from softreg_core.losses.cauchy import cauchy
 from softreg_core.losses.class_bases import (
     brier,
@@ -16,6 +17,7 @@ from softreg_core.losses.class_bases import (
 from softreg_core.losses.gaussian import gaussian
 from softreg_core.losses.logits import Classes, classes
 from softreg_core.losses.parts import DataMeta, LossParts
+from softreg_core.losses.redescending import geman_mcclure, welsch
 from softreg_core.losses.registry import build_loss
 from softreg_core.losses.residual import Residual, residual
 from softreg_core.losses.sample_program import sample_program
@@ -30,11 +32,13 @@ __all__ = [
     "barron",
     "brier",
     "build_loss",
+    "categorical",
     "cauchy",
     "classes",
     "cross_entropy",
     "focal",
     "gaussian",
+    "geman_mcclure",
     "generalized_cross_entropy",
     "half_squared_error",
     "huber",
@@ -44,4 +48,6 @@ __all__ = [
     "sample_program",
     "student_t",
     "symmetric_cross_entropy",
+    "uniform",
+    "welsch",
 ]

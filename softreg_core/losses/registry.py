@@ -10,18 +10,21 @@ from torch import Tensor, nn
 from softreg_core.errors import Problem, SpecError
 from softreg_core.losses.article import article, inflation
 from softreg_core.losses.bases import absolute_error, barron, huber, quantile, student_t
+from softreg_core.losses.categorical import categorical, uniform
 from softreg_core.losses.cauchy import cauchy
 from softreg_core.losses.class_bases import brier, focal, generalized_cross_entropy, symmetric_cross_entropy
 from softreg_core.losses.gaussian import gaussian
 from softreg_core.losses.logits import Classes
 from softreg_core.losses.parts import DataMeta
+from softreg_core.losses.redescending import geman_mcclure, welsch
 from softreg_core.losses.residual import Residual
 from softreg_core.losses.sample_program import sample_program
-from softreg_core.losses.soft import ClassLoss, Divergence, ResidualLoss
+from softreg_core.losses.soft import ClassDivergence, ClassLoss, Divergence, ResidualLoss
+from softreg_core.spec.divergences import CategoricalSpec
 from softreg_core.spec.fit import misfit_of_task
 from softreg_core.spec.loss import LossSpec
 
-__all__ = ["BASES", "CLASS_BASES", "DIVERGENCES", "RESIDUAL_BASES", "build_loss"]
+__all__ = ["BASES", "DIVERGENCES", "build_loss"]
 
 
 def build_loss(loss_spec: LossSpec, data_meta: DataMeta | None = None) -> nn.Module:
@@ -55,16 +58,29 @@ def _of_residuals(kind: str) -> Callable[[LossSpec, DataMeta | None], nn.Module]
 
 def _of_classes(kind: str) -> Callable[[LossSpec, DataMeta | None], nn.Module]:
     def build(loss_spec: LossSpec, data_meta: DataMeta | None) -> nn.Module:
-        of_residual = _divergence(loss_spec)
-        divergence = None if of_residual is None else lambda pair: of_residual(pair.residual())
-        return ClassLoss(CLASS_BASES[kind](loss_spec.base), loss_spec.alpha, divergence, data_meta)
+        base = CLASS_BASES[kind](loss_spec.base)
+        return ClassLoss(base, loss_spec.alpha, _class_divergence(loss_spec), data_meta)
 
     return build
 
 
 def _divergence(loss_spec: LossSpec) -> Divergence | None:
     spec = loss_spec.divergence
-    return None if spec is None else DIVERGENCES[spec.kind](spec)
+    return None if spec is None else RESIDUAL_DIVERGENCES[spec.kind](spec)
+
+
+def _class_divergence(loss_spec: LossSpec) -> ClassDivergence | None:
+    spec = loss_spec.divergence
+    if spec is None or spec.kind in CLASS_DIVERGENCES:
+        return None if spec is None else CLASS_DIVERGENCES[spec.kind](spec)
+    of_residual = RESIDUAL_DIVERGENCES[spec.kind](spec)
+    return lambda pair: of_residual(pair.residual())
+
+
+def _categorical(spec: CategoricalSpec) -> ClassDivergence:
+    return lambda pair: categorical(
+        pair, spec.direction, epsilon=spec.epsilon, temperature=spec.temperature, normalize=spec.normalize
+    )
 
 
 def _cross_entropy(pair: Classes) -> Tensor:
@@ -93,10 +109,17 @@ BASES: dict[str, Callable[[LossSpec, DataMeta | None], nn.Module]] = {
     **{kind: _of_residuals(kind) for kind in RESIDUAL_BASES},
     **{kind: _of_classes(kind) for kind in CLASS_BASES},
 }
-DIVERGENCES: dict[str, Callable[[Any], Divergence]] = {
+RESIDUAL_DIVERGENCES: dict[str, Callable[[Any], Divergence]] = {
     "article": lambda spec: lambda pair: article(pair.squared, spec.variance.value),
     "inflation": lambda spec: lambda pair: inflation(pair.squared, spec.variance.value),
     "sample_program": lambda _: sample_program,
     "gaussian": lambda spec: lambda pair: gaussian(pair.squared, spec.variance.value),
     "cauchy": lambda spec: lambda pair: cauchy(pair.squared, pair.prediction.shape[1], spec.variance.value),
+    "geman_mcclure": lambda spec: lambda pair: geman_mcclure(pair.squared, spec.variance.value),
+    "welsch": lambda spec: lambda pair: welsch(pair.squared, spec.variance.value),
 }
+CLASS_DIVERGENCES: dict[str, Callable[[Any], ClassDivergence]] = {
+    "categorical": _categorical,
+    "uniform": lambda spec: lambda pair: uniform(pair, spec.threshold),
+}
+DIVERGENCES = RESIDUAL_DIVERGENCES.keys() | CLASS_DIVERGENCES.keys()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from softreg_core.spec.bases import AbsoluteErrorSpec, BaseSpec, HuberSpec
-from softreg_core.spec.divergences import ArticleSpec, GaussianSpec, SampleProgramSpec
+from softreg_core.spec.bases import AbsoluteErrorSpec, BaseSpec, CrossEntropySpec, HuberSpec
+from softreg_core.spec.divergences import ArticleSpec, CategoricalSpec, GaussianSpec, SampleProgramSpec
 from softreg_core.spec.loss import LossSpec
 from softreg_core.spec.train import TrainSpec
 
@@ -55,7 +55,22 @@ def _about_loss(loss: LossSpec) -> list[Advice]:
                 "a control",
             )
         ]
+    if isinstance(divergence, CategoricalSpec) and loss.alpha > 0.0 and isinstance(loss.base, CrossEntropySpec):
+        return _about_smoothing(loss.alpha, divergence)
     return []
+
+
+def _about_smoothing(alpha: float, divergence: CategoricalSpec) -> list[Advice]:
+    if divergence.direction != "target_to_prediction" or divergence.temperature != 1.0:
+        return []
+    smoothing = alpha * divergence.epsilon / (1.0 + alpha)
+    message = (
+        f"this is label smoothing: {1.0 + alpha:g} times the cross-entropy of labels smoothed by {smoothing:g}, "
+        "up to a constant"
+        if smoothing
+        else f"with epsilon 0 this is the cross-entropy times {1.0 + alpha:g} and nothing else: a control"
+    )
+    return [Advice("label_smoothing" if smoothing else "cross_entropy_rescales", "/loss/divergence", message)]
 
 
 def _about_article(base: BaseSpec, alpha: float, variance: float) -> list[Advice]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from softreg_core.spec.bases import BarronSpec, BaseSpec
+from softreg_core.spec.divergences import CategoricalSpec, UniformSpec
 from softreg_core.spec.loss import LossSpec
 
 __all__ = ["describe"]
@@ -18,6 +19,8 @@ def describe(loss: LossSpec) -> str:
     if loss.divergence is None or loss.alpha == 0.0:
         return base
     divergence = loss.divergence
+    if isinstance(divergence, CategoricalSpec | UniformSpec):
+        return f"{base} + {loss.alpha:g} * {_of_classes(divergence)}"
     if divergence.kind == "sample_program":
         mean = f"mean of {'p' if loss.base.kind == 'brier' else 'yhat'}^2 over the batch"
         return f"{base} + {loss.alpha:g} * 1/2 [ln s + d2/s - 1], {_squared(loss.base)}, s = {mean}"
@@ -27,6 +30,8 @@ def describe(loss: LossSpec) -> str:
         "inflation": f"1/2 [ln(1 + d2/{s}) - d2/({s} + d2)]",
         "gaussian": f"d2/(2 * {s})",
         "cauchy": f"C/2 ln(1 + d2/(C * {s}))",
+        "geman_mcclure": f"1/2 d2/({s} + d2)",
+        "welsch": f"1/2 [1 - exp(-d2/{s})]",
     }[divergence.kind]
     where = ", C = number of outputs" if divergence.kind == "cauchy" else ""
     return f"{base} + {loss.alpha:g} * {text}, {_squared(loss.base)}{where}"
@@ -72,3 +77,21 @@ def _barron(base: BarronSpec) -> str:
 def _squared(base: BaseSpec) -> str:
     """What d2 is: with brier, that of the probabilities."""
     return "p = softmax(z), d2 = |onehot(y) - p|^2" if base.kind == "brier" else "d2 = |y - yhat|^2"
+
+
+def _of_classes(divergence: CategoricalSpec | UniformSpec) -> str:
+    if isinstance(divergence, UniformSpec):
+        if divergence.threshold is None:
+            return "[ln K - H(p)], p = softmax(z), K = number of classes"
+        return f"max(0, {divergence.threshold:g} - H(p)), p = softmax(z)"
+    text = {
+        "prediction_to_target": "KL(p to q)",
+        "target_to_prediction": "KL(q to p)",
+        "jeffreys": "[KL(p to q) + KL(q to p)]",
+        "jensen_shannon": "1/2 [KL(p to (p + q)/2) + KL(q to (p + q)/2)]",
+    }[divergence.direction]
+    if divergence.normalize:
+        text += f" / ln(({1.0 - divergence.epsilon:g} + {divergence.epsilon:g}/K)/({divergence.epsilon:g}/K))"
+    logits = "z" if divergence.temperature == 1.0 else f"z/{divergence.temperature:g}"
+    q = f"{1.0 - divergence.epsilon:g} onehot(y) + {divergence.epsilon:g}/K"
+    return f"{text}, p = softmax({logits}), q = {q}, K = number of classes"

@@ -6,12 +6,21 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from softreg_core.losses import article, build_loss, cauchy, gaussian, half_squared_error, inflation
+from softreg_core.losses import (
+    article,
+    build_loss,
+    cauchy,
+    gaussian,
+    geman_mcclure,
+    half_squared_error,
+    inflation,
+    welsch,
+)
 from softreg_core.spec import LossSpec
 
 D2 = st.floats(0.0, 1e12, allow_subnormal=False)
 VARIANCE = st.floats(1e-6, 1e6)
-KINDS = st.sampled_from(["article", "inflation", "gaussian", "cauchy", "sample_program"])
+KINDS = st.sampled_from(["article", "inflation", "gaussian", "cauchy", "geman_mcclure", "welsch", "sample_program"])
 SEEDS = st.integers(0, 2**31)
 SUBNORMAL = 1e-320
 """Below 2e-308 a float64 has fewer digits the smaller it is: there is no relative precision to hold."""
@@ -36,7 +45,7 @@ def test_article_is_never_positive_and_is_minus_inflation(d2, variance):
 @given(d2=D2, larger=D2, variance=VARIANCE)
 def test_every_ratio_divergence_is_monotone_in_the_residual(d2, larger, variance):
     pair = torch.tensor(sorted((d2, larger)), dtype=torch.float64)
-    for function in (inflation, gaussian, lambda x, s: cauchy(x, 2, s)):
+    for function in (inflation, gaussian, lambda x, s: cauchy(x, 2, s), geman_mcclure, welsch):
         low, high = function(pair, variance).tolist()
         assert 0.0 <= low <= high
 
@@ -44,7 +53,7 @@ def test_every_ratio_divergence_is_monotone_in_the_residual(d2, larger, variance
 @given(d2=D2, variance=VARIANCE, unit=st.sampled_from([2.0**-20, 0.5, 2.0, 1024.0]))
 def test_a_divergence_does_not_depend_on_the_target_s_unit(d2, variance, unit):
     one = torch.tensor([d2], dtype=torch.float64)
-    for function in (article, gaussian, lambda x, s: cauchy(x, 2, s)):
+    for function in (article, gaussian, lambda x, s: cauchy(x, 2, s), geman_mcclure, welsch):
         assert torch.allclose(
             function(one, variance), function(one * unit, variance * unit), rtol=1e-12, atol=SUBNORMAL
         )
@@ -99,3 +108,11 @@ def test_gradient_weight_turns_negative_exactly_above_four():
         prediction = torch.tensor([[1.0]], dtype=torch.float64, requires_grad=True)
         total_of("article", alpha)(prediction, torch.zeros((1, 1), dtype=torch.float64)).total.sum().backward()
         assert prediction.grad.sign().item() == sign
+
+
+@given(d2=D2, variance=VARIANCE)
+def test_geman_mcclure_and_welsch_are_bounded_and_the_article_is_the_first_minus_a_logarithm(d2, variance):
+    one = torch.tensor([d2], dtype=torch.float64)
+    bounded = geman_mcclure(one, variance)
+    assert 0.0 <= bounded.item() <= welsch(one, variance).item() <= 0.5
+    assert torch.allclose(article(one, variance), bounded - cauchy(one, 1, variance), rtol=1e-9, atol=1e-14)

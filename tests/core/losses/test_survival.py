@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
-from softreg_core.losses import article, build_loss, cauchy, gaussian, inflation
+from softreg_core.losses import article, build_loss, cauchy, gaussian, geman_mcclure, inflation, welsch
 from softreg_core.losses.residual import residual
 from softreg_core.losses.sample_program import sample_program
 from softreg_core.losses.soft import combine
@@ -17,12 +17,16 @@ RATIO_LOSSES = {
     "inflation": inflation,
     "gaussian": gaussian,
     "cauchy": lambda d2, s: cauchy(d2, 3, s),
+    "geman_mcclure": geman_mcclure,
+    "welsch": welsch,
 }
 DIVERGENCES = [
     {"kind": "article"},
     {"kind": "inflation"},
     {"kind": "gaussian"},
     {"kind": "cauchy"},
+    {"kind": "geman_mcclure"},
+    {"kind": "welsch"},
     {"kind": "sample_program"},
 ]
 

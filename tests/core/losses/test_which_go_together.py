@@ -28,12 +28,17 @@ TASKS = {
     "symmetric_cross_entropy": CLASSES,
     "focal": CLASSES,
 }
-RESIDUAL = {"article", "inflation", "sample_program", "gaussian", "cauchy"}
+RESIDUAL = {"article", "inflation", "sample_program", "gaussian", "cauchy", "geman_mcclure", "welsch"}
+OF_CLASSES = {"categorical", "uniform"}
 DIVERGENCES_OF = {
     "half_squared_error": RESIDUAL,
     "huber": RESIDUAL,
     "absolute_error": RESIDUAL,
-    "brier": RESIDUAL,
+    "brier": RESIDUAL | OF_CLASSES,
+    "cross_entropy": OF_CLASSES,
+    "generalized_cross_entropy": OF_CLASSES,
+    "symmetric_cross_entropy": OF_CLASSES,
+    "focal": OF_CLASSES,
 }
 
 

@@ -84,3 +84,22 @@ def test_with_a_bounded_pull_the_bound_is_where_the_gradient_turns(base, varianc
     assert not is_inward(bound * 1.001)
     assert codes(with_alpha(bound * 0.999)) == []
     assert codes(with_alpha(bound * 1.001)) == ["article_pushes_outward"]
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        ({}, ["label_smoothing"]),
+        ({"epsilon": 0.0}, ["cross_entropy_rescales"]),
+        ({"temperature": 2.0}, []),
+        ({"direction": "jensen_shannon"}, []),
+    ],
+)
+def test_label_smoothing_in_disguise_is_named(change, wanted):
+    divergence = {"kind": "categorical", "direction": "target_to_prediction", "epsilon": 0.3} | change
+    loss = {"base": {"kind": "cross_entropy"}, "alpha": 0.5, "divergence": divergence}
+    found = advise(TrainSpec.model_validate({"loss": loss}))
+    assert [advice.code for advice in found] == wanted
+    if wanted == ["label_smoothing"]:  # that it is: test_towards_the_prediction_it_is_label_smoothing
+        assert "1.5 times the cross-entropy of labels smoothed by 0.1" in found[0].message
+    assert advise(TrainSpec.model_validate({"loss": loss | {"base": {"kind": "focal"}}})) == []

@@ -65,3 +65,40 @@ def test_the_text_of_a_base_is_what_is_computed(base, text):
 def test_with_brier_the_formula_says_that_d2_is_of_the_probabilities():
     spec = LossSpec.model_validate({"base": {"kind": "brier"}, "divergence": {"kind": "gaussian"}})
     assert describe(spec).endswith("0.01 * d2/(2 * 1), p = softmax(z), d2 = |onehot(y) - p|^2")
+
+
+P, Q = "p = softmax(z)", "q = 0.9 onehot(y) + 0.1/K, K = number of classes"
+
+
+@pytest.mark.parametrize(
+    ("divergence", "text"),
+    [
+        ({"kind": "categorical"}, f"KL(p to q), {P}, {Q}"),
+        (
+            {"kind": "categorical", "normalize": True},
+            f"KL(p to q) / ln((0.9 + 0.1/K)/(0.1/K)), {P}, {Q}",
+        ),
+        (
+            {"kind": "categorical", "direction": "target_to_prediction", "temperature": 2},
+            f"KL(q to p), p = softmax(z/2), {Q}",
+        ),
+        ({"kind": "categorical", "direction": "jeffreys"}, f"[KL(p to q) + KL(q to p)], {P}, {Q}"),
+        (
+            {"kind": "categorical", "direction": "jensen_shannon"},
+            f"1/2 [KL(p to (p + q)/2) + KL(q to (p + q)/2)], {P}, {Q}",
+        ),
+        ({"kind": "uniform"}, f"[ln K - H(p)], {P}, K = number of classes"),
+        ({"kind": "uniform", "threshold": 0.5}, f"max(0, 0.5 - H(p)), {P}"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else "-".join(map(str, value.values())),
+)
+def test_the_text_of_a_divergence_of_classes_names_its_direction(divergence, text):
+    document = {"base": {"kind": "cross_entropy"}, "alpha": 0.5, "divergence": divergence}
+    assert describe(LossSpec.model_validate(document)) == f"-ln softmax(z)_y + 0.5 * {text}"
+
+
+@pytest.mark.parametrize(("kind", "text"), [("geman_mcclure", "1/2 d2/(2 + d2)"), ("welsch", "1/2 [1 - exp(-d2/2)]")])
+def test_the_text_of_a_redescending_divergence_holds_its_variance(kind, text):
+    divergence = {"kind": kind, "variance": {"kind": "fixed", "value": 2.0}}
+    spec = LossSpec.model_validate({"alpha": 0.5, "divergence": divergence})
+    assert describe(spec) == f"1/2 |y - yhat|^2 + 0.5 * {text}, d2 = |y - yhat|^2"

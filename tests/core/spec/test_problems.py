@@ -111,3 +111,18 @@ def test_pointers_escape_what_rfc_6901_escapes():
     assert json_pointer(("a/b", "c~d", 0)) == "/a~1b/c~0d/0"
     assert json_pointer(()) == ""
     assert "/net/a~1b" in problems({"net": {"a/b": 1}})
+
+
+@pytest.mark.parametrize(
+    ("divergence", "words"),
+    [
+        ({"direction": "prediction_to_target", "epsilon": 0.0}, "epsilon above 0"),
+        ({"direction": "jeffreys", "epsilon": 0.0}, "epsilon above 0"),
+        ({"direction": "jeffreys", "normalize": True}, "prediction_to_target only"),
+    ],
+)
+def test_a_categorical_divergence_that_is_not_defined_is_refused(divergence, words):
+    document = {"loss": {"base": {"kind": "cross_entropy"}, "divergence": {"kind": "categorical"} | divergence}}
+    found = problems(document)
+    assert list(found) == ["/loss/divergence"]
+    assert words in found["/loss/divergence"]
