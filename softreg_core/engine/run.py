@@ -47,12 +47,13 @@ class Run:
         )
         outputs = data.preprocessing.outputs
         self.net = build_net(spec.net, data.preprocessing.inputs, outputs, spec.training.seed).to(device)
-        self._loss = build_loss(spec.loss, DataMeta(outputs, data.preprocessing.task)).to(device)
+        self.steps_per_epoch = steps_per_epoch(self._train.rows, spec.training.batch_size)
+        total_steps = spec.training.epochs * self.steps_per_epoch
+        self._loss = build_loss(spec.loss, DataMeta(outputs, data.preprocessing.task, total_steps)).to(device)
         self._optimizer = build_optimizer(spec.optimizer, self.net)
         self._batch_size = spec.training.batch_size
         self._record = LossRecord(self._train.rows, self._batch_size, device)
         self.best = BestEpoch(spec.checkpoints.monitor, is_kept=spec.checkpoints.keep_best)
-        self.steps_per_epoch = steps_per_epoch(self._train.rows, self._batch_size)
         self.step = self.epoch = self.step_in_epoch = 0
         self.stored_step: int | None = None
         self.last_good: TrainingState | None = None
@@ -95,6 +96,7 @@ class Run:
         # In order once per epoch: then every batch is a slice, which costs nothing.
         features, target = self._train.features[order], self._train.target[order]
         self.net.train()
+        self._loss.train()
         spoke_at = time.monotonic()
         while self.step_in_epoch < self.steps_per_epoch:
             reason = control()

@@ -28,7 +28,7 @@ def evaluate(
 
     Args:
         net: from float32 (N, D) to float32 (N, C).
-        loss: as from `build_loss`.
+        loss: as from `build_loss`; an alpha that changes over a run has its value at the end of the run.
         features: float32 (N, D), scaled, N at least 1.
         target: int64 class codes (N,), or float32 (N, C), scaled.
         target_scale: (C,), one scaled unit in the user's units; 1 when not given.
@@ -40,6 +40,7 @@ def evaluate(
         averaged over the outputs. Any of them may be NaN or infinite.
     """
     net.eval()
+    loss.eval()
     sums: dict[str, Tensor] = {}
     for start in range(0, features.shape[0], EVALUATION_ROWS):
         rows = slice(start, start + EVALUATION_ROWS)

@@ -12,17 +12,19 @@ __all__ = ["DataMeta", "LossParts"]
 
 @dataclass(frozen=True, slots=True)
 class DataMeta:
-    """What a loss may know of the data: the width of the prediction and what the target is."""
+    """What a loss may know of the data and the run: the prediction's width, what the target is, how long it goes."""
 
     outputs: int
     task: Literal["classification", "regression"]
+    total_steps: int | None = None
+    """Optimiser steps of the whole run; needed in training by an alpha that changes over it."""
 
 
 class LossParts(NamedTuple):
     """A loss per example, shape (B,), and the parts that it is made of; not reduced."""
 
     total: Tensor
-    """base + alpha * divergence."""
+    """base + alpha * divergence; with combine convex (1 - alpha) * base + alpha * divergence."""
     base: Tensor
     divergence: Tensor | None
-    """Before it is weighed by alpha; None when there is none or alpha is 0."""
+    """Before it is weighed by alpha; None when there is none or alpha is 0 throughout."""

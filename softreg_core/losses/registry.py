@@ -20,6 +20,7 @@ from softreg_core.losses.redescending import geman_mcclure, welsch
 from softreg_core.losses.residual import Residual
 from softreg_core.losses.sample_program import sample_program
 from softreg_core.losses.soft import ClassDivergence, ClassLoss, Divergence, ResidualLoss
+from softreg_core.losses.weighing import Weighing
 from softreg_core.spec.divergences import CategoricalSpec
 from softreg_core.spec.fit import misfit_of_task
 from softreg_core.spec.loss import LossSpec
@@ -51,7 +52,7 @@ def build_loss(loss_spec: LossSpec, data_meta: DataMeta | None = None) -> nn.Mod
 def _of_residuals(kind: str) -> Callable[[LossSpec, DataMeta | None], nn.Module]:
     def build(loss_spec: LossSpec, data_meta: DataMeta | None) -> nn.Module:
         base = RESIDUAL_BASES[kind](loss_spec.base)
-        return ResidualLoss(base, loss_spec.alpha, _divergence(loss_spec), data_meta)
+        return ResidualLoss(base, _divergence(loss_spec), _weighing(loss_spec, data_meta), data_meta)
 
     return build
 
@@ -59,9 +60,14 @@ def _of_residuals(kind: str) -> Callable[[LossSpec, DataMeta | None], nn.Module]
 def _of_classes(kind: str) -> Callable[[LossSpec, DataMeta | None], nn.Module]:
     def build(loss_spec: LossSpec, data_meta: DataMeta | None) -> nn.Module:
         base = CLASS_BASES[kind](loss_spec.base)
-        return ClassLoss(base, loss_spec.alpha, _class_divergence(loss_spec), data_meta)
+        return ClassLoss(base, _class_divergence(loss_spec), _weighing(loss_spec, data_meta), data_meta)
 
     return build
+
+
+def _weighing(loss_spec: LossSpec, data_meta: DataMeta | None) -> Weighing:
+    total_steps = None if data_meta is None else data_meta.total_steps
+    return Weighing(loss_spec.alpha, loss_spec.combine == "convex", total_steps)
 
 
 def _divergence(loss_spec: LossSpec) -> Divergence | None:

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from softreg_core.losses.logits import Classes, classes
 from softreg_core.losses.parts import DataMeta, LossParts
 from softreg_core.losses.residual import Residual, residual
+from softreg_core.losses.weighing import Weighing
 
-__all__ = ["ClassDivergence", "ClassLoss", "Divergence", "Loss", "ResidualLoss", "combine"]
+__all__ = ["ClassDivergence", "ClassLoss", "Divergence", "Loss", "ResidualLoss"]
 
 Divergence = Callable[[Residual], Tensor]
 ClassDivergence = Callable[[Classes], Tensor]
@@ -23,20 +24,24 @@ _USED_BY = {
 }
 
 
-def combine(base_B: Tensor, alpha: float | Tensor, divergence_B: Tensor) -> LossParts:
-    """l_b = base_b + alpha * K_b, per example."""
-    return LossParts(base_B + alpha * divergence_B, base_B, divergence_B)
-
-
 class Loss(nn.Module, ABC):
-    """What every loss is called with, so that a trainer needs to know none of them."""
+    """What every loss is called with, so that a trainer needs to know none of them.
+
+    Training, alpha is that of the step. After `eval()` it is that of the end of the run, whatever the step, so that
+    evaluations of all epochs measure the same thing.
+    """
+
+    def __init__(self, weighing: Weighing, data_meta: DataMeta | None) -> None:
+        super().__init__()
+        self.weighing = weighing
+        self.data_meta = data_meta
 
     def forward(
         self,
         prediction: Tensor,
         target: Tensor,
         *,
-        step: int = 0,  # noqa: ARG002  every loss is called with it; alpha is constant here
+        step: int = 0,
         weight: Tensor | None = None,
         variance: Tensor | None = None,
         second: Tensor | None = None,
@@ -47,7 +52,7 @@ class Loss(nn.Module, ABC):
         Args:
             prediction: float (B, C), or (B,) read as (B, 1); for a base of classes logits (B, K).
             target: float of the same shape, or integer class codes (B,).
-            step: optimiser steps done so far.
+            step: optimiser steps done so far; decides an alpha that changes over the run.
             weight: float (B,); a row's share in statistics over the batch. The values themselves are not weighted.
             variance: predicted variances; no loss takes them yet.
             second: the prediction of a second pass; no loss takes it yet.
@@ -57,63 +62,56 @@ class Loss(nn.Module, ABC):
             Parts of shape (B,), not reduced.
 
         Raises:
-            ValueError: the shapes do not fit, or a tensor was given that this loss would ignore.
+            ValueError: the shapes do not fit, a tensor was given that this loss would ignore, or alpha changes over
+                a run whose length is not known.
             DataError: a class code is out of range.
         """
         for name, given in (("variance", variance), ("second", second), ("teacher", teacher)):
             if given is not None:
                 raise ValueError(f"'{name}' is used by {_USED_BY[name]}; this loss has none and would ignore it")
-        return self._parts(prediction, target, weight)
+        base_B, divergence_B = self._terms(prediction, target, weight)
+        if divergence_B is None:
+            return LossParts(base_B, base_B, None)
+        return self.weighing.parts(base_B, divergence_B, step if self.training else None)
 
     @abstractmethod
-    def _parts(self, prediction: Tensor, target: Tensor, weight: Tensor | None) -> LossParts:
-        """What `forward` returns."""
+    def _terms(self, prediction: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Base and divergence, (B,)."""
 
 
 class ResidualLoss(Loss):
-    """A base of the residuals and, where alpha is above 0, a divergence of them."""
+    """A base of the residuals and, where alpha is ever above 0, a divergence of them."""
 
     def __init__(
         self,
         base: Callable[[Residual], Tensor],
-        alpha: float,
         divergence: Divergence | None,
+        weighing: Weighing,
         data_meta: DataMeta | None,
     ) -> None:
-        super().__init__()
+        super().__init__(weighing, data_meta)
         self.base = base
-        self.alpha = alpha
-        # Skipped, not multiplied by 0: the total is then the base bit for bit, also where K is not finite.
-        self.divergence = divergence if alpha != 0.0 else None
-        self.data_meta = data_meta
+        self.divergence = divergence if weighing.is_ever_positive else None
 
-    def _parts(self, prediction: Tensor, target: Tensor, weight: Tensor | None) -> LossParts:
+    def _terms(self, prediction: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor | None]:
         pair = residual(prediction, target, weight, self.data_meta)
-        base_B = self.base(pair)
-        if self.divergence is None:
-            return LossParts(base_B, base_B, None)
-        return combine(base_B, self.alpha, self.divergence(pair))
+        return self.base(pair), None if self.divergence is None else self.divergence(pair)
 
 
 class ClassLoss(Loss):
-    """A base of logits and class codes and, where alpha is above 0, a divergence of them."""
+    """A base of logits and class codes and, where alpha is ever above 0, a divergence of them."""
 
     def __init__(
         self,
         base: Callable[[Classes], Tensor],
-        alpha: float,
         divergence: ClassDivergence | None,
+        weighing: Weighing,
         data_meta: DataMeta | None,
     ) -> None:
-        super().__init__()
+        super().__init__(weighing, data_meta)
         self.base = base
-        self.alpha = alpha
-        self.divergence = divergence if alpha != 0.0 else None
-        self.data_meta = data_meta
+        self.divergence = divergence if weighing.is_ever_positive else None
 
-    def _parts(self, prediction: Tensor, target: Tensor, weight: Tensor | None) -> LossParts:
+    def _terms(self, prediction: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor | None]:
         pair = classes(prediction, target, weight, self.data_meta)
-        base_B = self.base(pair)
-        if self.divergence is None:
-            return LossParts(base_B, base_B, None)
-        return combine(base_B, self.alpha, self.divergence(pair))
+        return self.base(pair), None if self.divergence is None else self.divergence(pair)

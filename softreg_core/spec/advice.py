@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from softreg_core.spec.alpha import largest_alpha
 from softreg_core.spec.bases import AbsoluteErrorSpec, BaseSpec, CrossEntropySpec, HuberSpec
 from softreg_core.spec.divergences import ArticleSpec, CategoricalSpec, GaussianSpec, SampleProgramSpec
 from softreg_core.spec.loss import LossSpec
@@ -42,41 +43,48 @@ def advise(spec: TrainSpec) -> list[Advice]:
 
 
 def _about_loss(loss: LossSpec) -> list[Advice]:
+    largest = largest_alpha(loss.alpha)
+    if largest == 0.0:
+        return []
+    # A convex sum is `kept` times the base plus alpha / kept times the divergence.
+    kept = 1.0 - largest if loss.combine == "convex" else 1.0
     divergence = loss.divergence
-    if isinstance(divergence, ArticleSpec) and loss.alpha > 0.0:
-        return _about_article(loss.base, loss.alpha, divergence.variance.value)
-    if isinstance(divergence, GaussianSpec) and loss.alpha > 0.0 and loss.base.kind in _SQUARED:
-        factor = 1.0 + loss.alpha / divergence.variance.value
-        return [
-            Advice(
-                "gaussian_rescales",
-                "/loss/divergence",
-                f"with the same variance this is the {_SQUARED[loss.base.kind]} times {factor:g} and nothing else: "
-                "a control",
-            )
-        ]
-    if isinstance(divergence, CategoricalSpec) and loss.alpha > 0.0 and isinstance(loss.base, CrossEntropySpec):
-        return _about_smoothing(loss.alpha, divergence)
+    if isinstance(divergence, ArticleSpec):
+        return _about_article(loss.base, largest, kept, divergence.variance.value)
+    if isinstance(divergence, GaussianSpec) and loss.base.kind in _SQUARED:
+        message = (
+            f"with the same variance this is the {_SQUARED[loss.base.kind]} times "
+            f"{kept + largest / divergence.variance.value:g}{_when(loss)} and nothing else: a control"
+        )
+        return [Advice("gaussian_rescales", "/loss/divergence", message)]
+    if isinstance(divergence, CategoricalSpec) and isinstance(loss.base, CrossEntropySpec):
+        return _about_smoothing(loss, divergence, kept, largest)
     return []
 
 
-def _about_smoothing(alpha: float, divergence: CategoricalSpec) -> list[Advice]:
+def _when(loss: LossSpec) -> str:
+    return "" if isinstance(loss.alpha, int | float) else f" (when alpha is {largest_alpha(loss.alpha):g})"
+
+
+def _about_smoothing(loss: LossSpec, divergence: CategoricalSpec, kept: float, alpha: float) -> list[Advice]:
     if divergence.direction != "target_to_prediction" or divergence.temperature != 1.0:
         return []
-    smoothing = alpha * divergence.epsilon / (1.0 + alpha)
+    factor = kept + alpha
+    smoothing = alpha * divergence.epsilon / factor
+    if smoothing == 0.0:
+        message = f"with epsilon 0 this is the cross-entropy times {factor:g}{_when(loss)} and nothing else: a control"
+        return [Advice("cross_entropy_rescales", "/loss/divergence", message)]
     message = (
-        f"this is label smoothing: {1.0 + alpha:g} times the cross-entropy of labels smoothed by {smoothing:g}, "
-        "up to a constant"
-        if smoothing
-        else f"with epsilon 0 this is the cross-entropy times {1.0 + alpha:g} and nothing else: a control"
+        f"this is label smoothing: {factor:g} times the cross-entropy of labels smoothed by {smoothing:g}"
+        f"{_when(loss)}, up to a constant"
     )
-    return [Advice("label_smoothing" if smoothing else "cross_entropy_rescales", "/loss/divergence", message)]
+    return [Advice("label_smoothing", "/loss/divergence", message)]
 
 
-def _about_article(base: BaseSpec, alpha: float, variance: float) -> list[Advice]:
+def _about_article(base: BaseSpec, alpha: float, kept: float, variance: float) -> list[Advice]:
     if isinstance(base, HuberSpec | AbsoluteErrorSpec):
         delta = base.delta if isinstance(base, HuberSpec) else None
-        outweighed = outward_pull(alpha, variance, delta)
+        outweighed = outward_pull(alpha / kept, variance, delta)
         if outweighed <= 1.0:
             return []
         message = (
@@ -84,16 +92,17 @@ def _about_article(base: BaseSpec, alpha: float, variance: float) -> list[Advice
             "them inward; training may stall there"
         )
         return [Advice("article_pushes_outward", "/loss/alpha", message)]
-    ratio = alpha / variance
+    ratio = alpha / kept / variance
+    name = "alpha/sigma2" if kept == 1.0 else "alpha/((1 - alpha) sigma2)"
     if ratio > MONOTONE_UP_TO:
         message = (
-            f"alpha/sigma2 = {ratio:g} is above {MONOTONE_UP_TO:g}: residuals near sigma are pushed away from "
+            f"{name} = {ratio:g} is above {MONOTONE_UP_TO:g}: residuals near sigma are pushed away from "
             "their targets; training may stall there"
         )
         return [Advice("article_pushes_outward", "/loss/alpha", message)]
     if ratio > CONVEX_UP_TO:
         message = (
-            f"alpha/sigma2 = {ratio:g} is above {CONVEX_UP_TO:.3f}: the loss is not convex in the residual "
+            f"{name} = {ratio:g} is above {CONVEX_UP_TO:.3f}: the loss is not convex in the residual "
             "and may stall at d2 = sigma2"
         )
         return [Advice("article_not_convex", "/loss/alpha", message)]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from softreg_core.spec.alpha import AlphaSpec, largest_alpha
 from softreg_core.spec.bases import BarronSpec, BaseSpec
-from softreg_core.spec.divergences import CategoricalSpec, UniformSpec
+from softreg_core.spec.divergences import CategoricalSpec, DivergenceSpec, UniformSpec
 from softreg_core.spec.loss import LossSpec
 
 __all__ = ["describe"]
@@ -16,14 +17,34 @@ def describe(loss: LossSpec) -> str:
     '1/2 |y - yhat|^2 + 0.01 * 1/2 [ln(1/(1 + d2)) + d2/(1 + d2)], d2 = |y - yhat|^2'
     """
     base = _base(loss.base)
-    if loss.divergence is None or loss.alpha == 0.0:
+    if loss.divergence is None or largest_alpha(loss.alpha) == 0.0:
         return base
-    divergence = loss.divergence
+    alpha = f"{loss.alpha:g}" if isinstance(loss.alpha, int | float) else "alpha(t)"
+    if loss.combine == "convex":
+        base = f"(1 - {alpha}) * [{base}]"
+    schedule = "" if isinstance(loss.alpha, int | float) else f", {_schedule(loss.alpha)}"
+    return f"{base} + {alpha} * {_divergence(loss.base, loss.divergence)}{schedule}"
+
+
+def _schedule(alpha: AlphaSpec) -> str:
+    match alpha.kind:
+        case "constant":
+            text = f"{alpha.value:g}"
+        case "linear":
+            text = f"{alpha.value:g} min(1, t/{alpha.warm_up:g})"
+        case "cosine":
+            text = f"{alpha.start:g} + ({alpha.end:g} - {alpha.start:g}) (1 - cos(pi t))/2"
+        case "cyclical":
+            text = f"{alpha.value:g} min(1, frac({alpha.cycles} t)/{alpha.ratio:g})"
+    return f"alpha(t) = {text}, t = share of the steps done"
+
+
+def _divergence(base: BaseSpec, divergence: DivergenceSpec) -> str:
     if isinstance(divergence, CategoricalSpec | UniformSpec):
-        return f"{base} + {loss.alpha:g} * {_of_classes(divergence)}"
+        return _of_classes(divergence)
     if divergence.kind == "sample_program":
-        mean = f"mean of {'p' if loss.base.kind == 'brier' else 'yhat'}^2 over the batch"
-        return f"{base} + {loss.alpha:g} * 1/2 [ln s + d2/s - 1], {_squared(loss.base)}, s = {mean}"
+        mean = f"mean of {'p' if base.kind == 'brier' else 'yhat'}^2 over the batch"
+        return f"1/2 [ln s + d2/s - 1], {_squared(base)}, s = {mean}"
     s = f"{divergence.variance.value:g}"
     text = {
         "article": f"1/2 [ln({s}/({s} + d2)) + d2/({s} + d2)]",
@@ -34,7 +55,7 @@ def describe(loss: LossSpec) -> str:
         "welsch": f"1/2 [1 - exp(-d2/{s})]",
     }[divergence.kind]
     where = ", C = number of outputs" if divergence.kind == "cauchy" else ""
-    return f"{base} + {loss.alpha:g} * {text}, {_squared(loss.base)}{where}"
+    return f"{text}, {_squared(base)}{where}"
 
 
 def _base(base: BaseSpec) -> str:

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from softreg_core.spec.alpha import AlphaSpec, largest_alpha
 from softreg_core.spec.base import Number, SpecModel
 from softreg_core.spec.bases import BaseSpec, HalfSquaredErrorSpec
 from softreg_core.spec.divergences import ArticleSpec, DivergenceSpec
 from softreg_core.spec.fit import misfit_of_divergence
 
-__all__ = ["BaseSpec", "DivergenceSpec", "LossSpec"]
+__all__ = ["AlphaSpec", "BaseSpec", "DivergenceSpec", "LossSpec"]
 
 
 class LossSpec(SpecModel):
-    """Per example: base + alpha * divergence. Without a divergence, alpha is 0."""
+    """Per example: base + alpha * divergence, or the convex sum of the two. Without a divergence, alpha is 0."""
 
     base: BaseSpec = HalfSquaredErrorSpec()
-    alpha: Annotated[Number, Field(ge=0.0, le=1e9)] = 0.01
-    """Weight of the divergence; carries the base's units over the divergence's (which has none)."""
+    alpha: Annotated[Number, Field(ge=0.0, le=1e9)] | AlphaSpec = 0.01
+    """Weight of the divergence, a number or a schedule; carries the base's units over the divergence's (none)."""
+    # Left out of the canonical text when it is `add`: specs from before it existed keep their text and digest.
+    combine: Annotated[Literal["add", "convex"], Field(exclude_if=lambda value: value == "add")] = "add"
+    """`add`: base + alpha * divergence; `convex`: (1 - alpha) * base + alpha * divergence, alpha below 1."""
     divergence: DivergenceSpec | None = ArticleSpec()
 
     @model_validator(mode="before")
@@ -44,8 +48,12 @@ class LossSpec(SpecModel):
             reason = misfit_of_divergence(self.base, self.divergence)
             if reason is not None:
                 raise PydanticCustomError("loss_parts", "{reason}", {"reason": reason})
-        elif self.alpha != 0.0:
+        elif largest_alpha(self.alpha) != 0.0:
             raise PydanticCustomError(
                 "loss_parts", "alpha weighs a divergence, and there is none: set alpha to 0 or choose a divergence"
+            )
+        if self.combine == "convex" and largest_alpha(self.alpha) >= 1.0:
+            raise PydanticCustomError(
+                "loss_parts", "combine convex keeps 1 - alpha of the base: choose alpha below 1, or combine add"
             )
         return self

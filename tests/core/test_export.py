@@ -30,7 +30,17 @@ def saved(tmp_path, ready):
     return make
 
 
-@pytest.mark.parametrize("loss", [{}, {"base": {"kind": "cross_entropy"}}, {"divergence": {"kind": "sample_program"}}])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        {},
+        {"base": {"kind": "cross_entropy"}},
+        {"divergence": {"kind": "sample_program"}},
+        {"alpha": {"kind": "cosine", "start": 0.0, "end": 0.5}, "combine": "convex"},
+        {"base": {"kind": "focal"}, "alpha": {"kind": "linear", "value": 0.2}, "divergence": {"kind": "categorical"}},
+    ],
+    ids=["default", "cross_entropy", "sample_program", "convex", "scheduled"],
+)
 def test_a_loaded_classifier_reaches_exactly_the_reported_metrics(blobs, saved, tmp_path, loss):
     spec, result = saved(blobs, loss=loss)
     model = softreg_core.load(tmp_path)

@@ -9,7 +9,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from softreg_core.losses import article, build_loss, cauchy, gaussian, geman_mcclure, inflation, welsch
 from softreg_core.losses.residual import residual
 from softreg_core.losses.sample_program import sample_program
-from softreg_core.losses.soft import combine
+from softreg_core.losses.weighing import combine
 from softreg_core.spec import LossSpec
 
 RATIO_LOSSES = {

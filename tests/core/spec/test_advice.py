@@ -103,3 +103,44 @@ def test_label_smoothing_in_disguise_is_named(change, wanted):
     if wanted == ["label_smoothing"]:  # that it is: test_towards_the_prediction_it_is_label_smoothing
         assert "1.5 times the cross-entropy of labels smoothed by 0.1" in found[0].message
     assert advise(TrainSpec.model_validate({"loss": loss | {"base": {"kind": "focal"}}})) == []
+
+
+@pytest.mark.parametrize("variance", [0.5, 1.0, 8.0])
+def test_a_convex_sum_turns_outward_at_its_own_bound(variance):
+    def convex(alpha):
+        return TrainSpec(loss=spec(alpha, variance).loss.model_copy(update={"combine": "convex"}))
+
+    bound = 4.0 * variance / (1.0 + 4.0 * variance)
+    assert codes(convex(bound * 0.999)) == ["article_not_convex"]
+    assert codes(convex(bound * 1.001)) == ["article_pushes_outward"]
+    residual = (variance**0.5 * torch.ones(1, 1, dtype=torch.float64)).requires_grad_()
+    for factor, sign in ((0.999, 1.0), (1.001, -1.0)):
+        total = build_loss(convex(bound * factor).loss)(residual, torch.zeros_like(residual)).total
+        assert torch.autograd.grad(total.sum(), residual)[0].sign().item() == sign
+
+
+def test_warnings_speak_of_the_largest_alpha_of_a_schedule():
+    schedules = [
+        {"kind": "constant", "value": 5.0},
+        {"kind": "linear", "value": 5.0},
+        {"kind": "cosine", "start": 0.0, "end": 5.0},
+        {"kind": "cosine", "start": 5.0, "end": 0.0},
+        {"kind": "cyclical", "value": 5.0},
+    ]
+    for schedule in schedules:
+        assert codes(TrainSpec.model_validate({"loss": {"alpha": schedule}})) == ["article_pushes_outward"]
+        document = {"loss": {"alpha": schedule, "divergence": {"kind": "gaussian"}}}
+        (advice,) = advise(TrainSpec.model_validate(document))
+        assert "times 6 (when alpha is 5)" in advice.message
+
+
+def test_a_convex_sum_with_label_smoothing_keeps_the_scale():
+    divergence = {"kind": "categorical", "direction": "target_to_prediction", "epsilon": 0.5}
+    loss = {"base": {"kind": "cross_entropy"}, "alpha": 0.2, "combine": "convex", "divergence": divergence}
+    given = TrainSpec.model_validate({"loss": loss})
+    (advice,) = advise(given)
+    assert "1 times the cross-entropy of labels smoothed by 0.1" in advice.message
+    logits, target = torch.randn(5, 3, dtype=torch.float64), torch.tensor([0, 1, 2, 0, 1])
+    smoothed = torch.nn.functional.cross_entropy(logits, target, label_smoothing=0.1, reduction="none")
+    gap = build_loss(given.loss)(logits, target).total - smoothed
+    assert torch.allclose(gap, gap[0].expand(5), atol=1e-12)

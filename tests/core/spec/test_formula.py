@@ -102,3 +102,23 @@ def test_the_text_of_a_redescending_divergence_holds_its_variance(kind, text):
     divergence = {"kind": kind, "variance": {"kind": "fixed", "value": 2.0}}
     spec = LossSpec.model_validate({"alpha": 0.5, "divergence": divergence})
     assert describe(spec) == f"1/2 |y - yhat|^2 + 0.5 * {text}, d2 = |y - yhat|^2"
+
+
+@pytest.mark.parametrize(
+    ("loss", "text"),
+    [
+        (
+            {"alpha": 0.25, "combine": "convex"},
+            "(1 - 0.25) * [1/2 |y - yhat|^2] + 0.25 * d2/(2 * 1), d2 = |y - yhat|^2",
+        ),
+        (
+            {"alpha": {"kind": "linear", "value": 0.5, "warm_up": 0.2}},
+            "1/2 |y - yhat|^2 + alpha(t) * d2/(2 * 1), d2 = |y - yhat|^2, "
+            "alpha(t) = 0.5 min(1, t/0.2), t = share of the steps done",
+        ),
+        ({"alpha": {"kind": "constant", "value": 0}}, "1/2 |y - yhat|^2"),
+    ],
+    ids=["convex", "linear", "nothing"],
+)
+def test_the_text_says_how_the_divergence_is_weighed(loss, text):
+    assert describe(LossSpec.model_validate({"divergence": {"kind": "gaussian"}} | loss)) == text

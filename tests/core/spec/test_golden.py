@@ -42,3 +42,10 @@ def test_the_article_s_runs_by_name():
         "glorot_uniform",
         1e-7,
     )
+
+
+def test_a_field_that_came_later_is_in_the_text_only_when_it_says_something():
+    assert '"combine"' not in canonical_json(TrainSpec())
+    convex = TrainSpec.model_validate({"loss": {"combine": "convex"}})
+    assert '"combine":"convex"' in canonical_json(convex)
+    assert TrainSpec.model_validate_json(canonical_json(convex)) == convex

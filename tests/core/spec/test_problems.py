@@ -126,3 +126,22 @@ def test_a_categorical_divergence_that_is_not_defined_is_refused(divergence, wor
     found = problems(document)
     assert list(found) == ["/loss/divergence"]
     assert words in found["/loss/divergence"]
+
+
+@pytest.mark.parametrize(
+    ("loss", "pointer", "words"),
+    [
+        ({"combine": "convex", "alpha": 1.0}, "/loss", "below 1"),
+        ({"combine": "convex", "alpha": {"kind": "cosine", "start": 2.0, "end": 0.1}}, "/loss", "below 1"),
+        ({"divergence": None, "alpha": {"kind": "linear", "value": 0.1}}, "/loss", "there is none"),
+        ({"alpha": {"kind": "linera", "value": 0.1}}, "/loss/alpha/kind", "did you mean 'linear'"),
+        ({"alpha": {"kind": "linear", "value": -0.1}}, "/loss/alpha/value", "at least 0"),
+        ({"alpha": {"kind": "linear"}}, "/loss/alpha/value", "this key is needed"),
+        ({"alpha": {"kind": "cyclical", "value": 1, "ratio": 0}}, "/loss/alpha/ratio", "more than 0"),
+        ({"alpha": -1}, "/loss/alpha", "at least 0"),
+    ],
+)
+def test_a_weight_that_makes_no_sense_is_refused_where_it_stands(loss, pointer, words):
+    found = problems({"loss": loss})
+    assert list(found) == [pointer]
+    assert words in found[pointer]
