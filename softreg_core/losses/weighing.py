@@ -52,7 +52,9 @@ class Weighing:
         return combine(base_B, alpha, divergence_B, is_convex=self.is_convex)
 
     def _alpha(self, step: int | None) -> float:
-        if step is None or isinstance(self.alpha, int | float):
+        if isinstance(self.alpha, float):
+            return self.alpha
+        if step is None:
             return alpha_at(self.alpha, 1.0)
         if self.total_steps is None:
             raise ValueError("alpha changes over the run: give DataMeta.total_steps, or call eval() for its end")

@@ -19,6 +19,7 @@ WHOLE = ("api", "softreg", "softreg_core.spec", "softreg_jobs", "worker")
 SINGLE = (
     "migrations",
     "softreg_core",
+    "softreg_core.curves",
     "softreg_core.data.csv_table",
     "softreg_core.data.npz_table",
     "softreg_core.data.parse",

@@ -1,0 +1,192 @@
+"""Loss and gradient as curves, in NumPy: of one output's residual, or of the probability of the true class.
+
+Torch-free, so that the API can draw them; written from the formulas and not from softreg_core.losses, so that each
+can be checked by the other.
+"""
+
+# N points of a curve
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softreg_core.spec.alpha import alpha_at
+from softreg_core.spec.bases import BaseSpec
+from softreg_core.spec.divergences import CategoricalSpec, DivergenceSpec, UniformSpec
+from softreg_core.spec.loss import LossSpec
+
+__all__ = ["Curve", "curve_over_probability", "curve_over_residual"]
+
+Vector = NDArray[np.float64]
+
+
+class Curve(NamedTuple):
+    """A loss over its argument."""
+
+    loss: Vector
+    """(N,)."""
+    gradient: Vector
+    """(N,): by the argument."""
+
+
+def curve_over_residual(loss: LossSpec, residual_N: Vector, *, done: float = 1.0) -> Curve:
+    """The loss of one output over r = yhat - y.
+
+    Args:
+        loss: with a base of real values, and no divergence that depends on a whole batch.
+        residual_N: float64 (N,), in units of the target.
+        done: share of the run's steps, for an alpha that changes over it.
+
+    Raises:
+        ValueError: this loss is no function of one residual.
+    """
+    base = _base_of_residual(loss.base, residual_N)
+    if loss.divergence is None:
+        return base
+    return _sum(loss, base, _divergence_of_residual(loss.divergence, residual_N), done)
+
+
+def curve_over_probability(loss: LossSpec, p_N: Vector, classes: int, *, done: float = 1.0) -> Curve:
+    """The loss of one example over the probability of its class; the other classes share the rest equally.
+
+    Args:
+        loss: with a base of classes; a categorical divergence at temperature 1.
+        p_N: float64 (N,), between 0 and 1, both excluded.
+        classes: K, at least 2.
+        done: share of the run's steps, for an alpha that changes over it.
+
+    Raises:
+        ValueError: this loss is no function of that probability alone.
+    """
+    base = _base_of_probability(loss.base, p_N, classes)
+    if loss.divergence is None:
+        return base
+    if isinstance(loss.divergence, CategoricalSpec | UniformSpec):
+        divergence = _divergence_of_probability(loss.divergence, p_N, classes)
+    else:
+        # Brier's residual: 1 - p of the own class, p of each other. Its length is one residual.
+        factor = np.sqrt(classes / (classes - 1.0))
+        along = _divergence_of_residual(loss.divergence, (1.0 - p_N) * factor, outputs=classes)
+        divergence = Curve(along.loss, -factor * along.gradient)
+    return _sum(loss, base, divergence, done)
+
+
+def _sum(loss: LossSpec, base: Curve, divergence: Curve, done: float) -> Curve:
+    alpha = alpha_at(loss.alpha, done)
+    kept = 1.0 - alpha if loss.combine == "convex" else 1.0
+    return Curve(kept * base.loss + alpha * divergence.loss, kept * base.gradient + alpha * divergence.gradient)
+
+
+def _base_of_residual(base: BaseSpec, r: Vector) -> Curve:
+    match base.kind:
+        case "half_squared_error":
+            return Curve(r**2 / 2, r)
+        case "huber":
+            size = np.abs(r)
+            near = size <= base.delta
+            return Curve(
+                np.where(near, r**2 / 2, base.delta * (size - base.delta / 2)), np.clip(r, -base.delta, base.delta)
+            )
+        case "absolute_error":
+            return Curve(np.abs(r), np.sign(r))
+        case "quantile":
+            return Curve(np.maximum(-base.tau * r, (1 - base.tau) * r), np.where(r > 0, 1 - base.tau, -base.tau))
+        case "student_t":
+            return Curve((base.nu + 1) / 2 * np.log1p(r**2 / base.nu), (base.nu + 1) * r / (base.nu + r**2))
+        case "barron":
+            return _barron(base.shape, r)
+        case _:
+            raise ValueError(f"{base.kind} compares classes: its curve is over the probability")
+
+
+def _barron(shape: float, r: Vector) -> Curve:
+    if shape == 2.0:
+        return Curve(r**2 / 2, r)
+    if shape == 0.0:
+        return Curve(np.log1p(r**2 / 2), r / (1 + r**2 / 2))
+    b = 2.0 - shape
+    log = np.log1p(r**2 / b)
+    return Curve(b / shape * np.expm1(shape / 2 * log), r * np.exp((shape / 2 - 1) * log))
+
+
+def _divergence_of_residual(divergence: DivergenceSpec, r: Vector, outputs: int = 1) -> Curve:
+    if isinstance(divergence, CategoricalSpec | UniformSpec) or divergence.kind == "sample_program":
+        raise ValueError(f"{divergence.kind} is no function of one residual")
+    s = divergence.variance.value
+    u, slope = r**2 / s, r / s
+    gap, gap_slope = (np.log1p(u) - u / (1 + u)) / 2, slope * u / (1 + u) ** 2
+    match divergence.kind:
+        case "article":
+            return Curve(-gap, -gap_slope)
+        case "inflation":
+            return Curve(gap, gap_slope)
+        case "gaussian":
+            return Curve(u / 2, slope)
+        case "cauchy":
+            return Curve(outputs / 2 * np.log1p(u / outputs), slope / (1 + u / outputs))
+        case "geman_mcclure":
+            return Curve(u / (1 + u) / 2, slope / (1 + u) ** 2)
+        case "welsch":
+            return Curve(-np.expm1(-u) / 2, slope * np.exp(-u))
+
+
+def _base_of_probability(base: BaseSpec, p: Vector, classes: int) -> Curve:
+    match base.kind:
+        case "cross_entropy":
+            return Curve(-np.log(p), -1 / p)
+        case "brier":
+            share = classes / (classes - 1.0)
+            return Curve(share * (1 - p) ** 2 / 2, -share * (1 - p))
+        case "generalized_cross_entropy":
+            return Curve((1 - p**base.q) / base.q, -(p ** (base.q - 1)))
+        case "symmetric_cross_entropy":
+            reverse = -base.reverse_weight * base.log_zero
+            return Curve(-base.forward_weight * np.log(p) + reverse * (1 - p), -base.forward_weight / p - reverse)
+        case "focal":
+            missed = (1 - p) ** base.gamma
+            return Curve(-missed * np.log(p), missed * (base.gamma * np.log(p) / (1 - p) - 1 / p))
+        case _:
+            raise ValueError(f"{base.kind} compares real values: its curve is over the residual")
+
+
+def _divergence_of_probability(divergence: CategoricalSpec | UniformSpec, p: Vector, classes: int) -> Curve:
+    rest = (1 - p) / (classes - 1)
+    if isinstance(divergence, UniformSpec):
+        entropy, entropy_slope = -p * np.log(p) - (1 - p) * np.log(rest), np.log(rest / p)
+        if divergence.threshold is None:
+            return Curve(np.log(classes) - entropy, -entropy_slope)
+        short = divergence.threshold - entropy
+        return Curve(np.maximum(short, 0.0), np.where(short > 0, -entropy_slope, 0.0))
+    if divergence.temperature != 1.0:
+        raise ValueError("at a temperature other than 1 the divergence depends on more than the probability")
+    q = 1 - divergence.epsilon + divergence.epsilon / classes
+    others = divergence.epsilon / classes
+    return _categorical(divergence, p, rest, q, others, classes - 1)
+
+
+def _categorical(divergence: CategoricalSpec, p: Vector, rest: Vector, q: float, q_rest: float, others: int) -> Curve:
+    """Of the own class with p and q, and `others` classes with `rest` and `q_rest` each."""
+    with np.errstate(divide="ignore", invalid="ignore"):  # q_rest may be 0; where it counts the spec forbids it
+        reverse = Curve(
+            p * np.log(p / q) + others * rest * np.log(rest / q_rest), np.log(p / q) - np.log(rest / q_rest)
+        )
+    forward = Curve(
+        q * np.log(q / p) + (others * q_rest * np.log(q_rest / rest) if q_rest else 0.0),
+        -q / p + q_rest / rest,
+    )
+    match divergence.direction:
+        case "prediction_to_target":
+            scale = np.log(q / q_rest) if divergence.normalize else 1.0
+            return Curve(reverse.loss / scale, reverse.gradient / scale)
+        case "target_to_prediction":
+            return forward
+        case "jeffreys":
+            return Curve(reverse.loss + forward.loss, reverse.gradient + forward.gradient)
+        case "jensen_shannon":
+            middle, middle_rest = (p + q) / 2, (rest + q_rest) / 2
+            of_p = p * np.log(p / middle) + others * rest * np.log(rest / middle_rest)
+            of_q = q * np.log(q / middle) + (others * q_rest * np.log(q_rest / middle_rest) if q_rest else 0.0)
+            return Curve((of_p + of_q) / 2, (np.log(p / middle) - np.log(rest / middle_rest)) / 2)
