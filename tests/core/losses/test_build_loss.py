@@ -96,3 +96,15 @@ def test_cross_entropy_takes_codes_only():
 def test_whole_number_predictions_are_refused():
     with pytest.raises(TypeError):
         build_loss(LossSpec())(torch.zeros(2, 3, dtype=torch.int64), torch.tensor([0, 1]))
+
+
+def test_logits_of_another_width_than_the_data_are_refused():
+    loss = build_loss(CROSS_ENTROPY, DataMeta(outputs=3, task="classification"))
+    with pytest.raises(ValueError, match="2 outputs, the data 3"):
+        loss(torch.zeros(4, 2), torch.tensor([0, 1, 0, 1]))
+
+
+@pytest.mark.parametrize("spec", [LossSpec(), CROSS_ENTROPY], ids=["squared", "cross_entropy"])
+def test_weights_of_another_length_than_the_batch_are_refused(spec):
+    with pytest.raises(ValueError, match=r"weight has shape \(1,\); \(2,\) is needed"):
+        build_loss(spec)(torch.zeros(2, 3), torch.tensor([0, 1]), weight=torch.ones(1))

@@ -78,6 +78,14 @@ def test_value_and_gradient_stay_finite_over_the_whole_range(kind, dtype):
         assert gradient[representable].isfinite().all()
 
 
+@pytest.mark.parametrize("kind", sorted(set(RATIO_LOSSES) - {"gaussian"}))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_gradient_by_the_variance_stays_finite_where_the_ratio_overflows(kind, dtype):
+    variance = torch.tensor(1e-12, dtype=dtype, requires_grad=True)
+    value = RATIO_LOSSES[kind](torch.tensor([1e30], dtype=dtype), variance)
+    assert torch.autograd.grad(value.sum(), variance)[0].isfinite()
+
+
 def test_the_article_s_value_far_out_is_right_where_the_ratio_overflows():
     """ln(1e300 / 1e-12) / 2 - 1/2, although 1e300 / 1e-12 is infinite in float64."""
     value = inflation(torch.tensor([1e300], dtype=torch.float64), 1e-12)
