@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from softreg_core.spec.base import Number, SpecModel
+from softreg_core.spec.base import Number, SpecModel, default_kind
 
 __all__ = [
     "AbsoluteErrorSpec",
@@ -115,4 +115,5 @@ BaseSpec = Annotated[
     | SymmetricCrossEntropySpec
     | FocalSpec,
     Field(discriminator="kind"),
+    default_kind("half_squared_error"),
 ]

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from softreg_core.spec.base import Flag, Number, SpecModel
+from softreg_core.spec.base import Flag, Number, SpecModel, default_kind
 
 __all__ = [
     "ArticleSpec",
@@ -130,4 +130,5 @@ DivergenceSpec = Annotated[
     | CategoricalSpec
     | UniformSpec,
     Field(discriminator="kind"),
+    default_kind("article"),
 ]

@@ -13,6 +13,15 @@ def test_an_optimizer_without_a_kind_is_adam():
     assert (optimizer.kind, optimizer.learning_rate) == ("adam", 0.05)
 
 
+def test_a_base_or_divergence_without_a_kind_is_the_articles():
+    loss = TrainSpec.model_validate({"loss": {"base": {}, "divergence": {"variance": {"value": 2.0}}}}).loss
+    assert (loss.base.kind, loss.divergence.kind, loss.divergence.variance.value) == (
+        "half_squared_error",
+        "article",
+        2.0,
+    )
+
+
 def test_what_is_wrong_beside_a_missing_kind_is_said():
     document = {"optimizer": {"learnig_rate": 1}}
     with pytest.raises(ValidationError) as caught:
