@@ -70,7 +70,10 @@ def _format_of(upload: Upload) -> FileFormat:
     for known in _FORMATS:
         if said == known:
             return known
-    raise UnsupportedMediaTypeError(f"the formats taken are: {', '.join(_FORMATS)}; say which one with `format`")
+    raise UnsupportedMediaTypeError(
+        "send the file as the body, or as the part `file` of a multipart form; "
+        f"the formats taken are: {', '.join(_FORMATS)}; say which one with `format`"
+    )
 
 
 def find_or_make(runtime: Runtime, connection: Connection, tenant_id: str, dataset_id: str) -> Dataset | None:

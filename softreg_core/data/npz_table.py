@@ -35,7 +35,8 @@ def read_npz(stream: BinaryIO, limits: ParseLimits) -> ParsedTable:
     if "lengths" in arrays:
         raise DataError("array 'lengths': sequences of different length are not supported", "lengths")
     rows = _rows(arrays, limits)
-    tensors = {name: _two_dimensional(name, array) for name, array in _in_order(arrays).items()}
+    hint = "" if "features" in arrays else "; the file has no array 'features'"
+    tensors = {name: _two_dimensional(name, array, hint) for name, array in _in_order(arrays).items()}
     width = sum(tensor.shape[1] for tensor in tensors.values())
     if width > limits.columns:
         raise DataError(f"{width} columns, more than {limits.columns}", "too_many_columns")
@@ -77,13 +78,13 @@ def _rows(arrays: dict[str, NDArray[Any]], limits: ParseLimits) -> int:
     return rows
 
 
-def _two_dimensional(name: str, array: NDArray[Any]) -> NDArray[Any]:
-    """The array as (rows, k); only features may have more than their role's dimensions."""
+def _two_dimensional(name: str, array: NDArray[Any], hint: str) -> NDArray[Any]:
+    """The array as (rows, k); only features may have more than their role's dimensions, else `hint` may help."""
     most = {"features": math.inf, "target": 2}.get(name, 1)
     if array.ndim > most:
         raise DataError(
             f"array '{name}' has {array.ndim} dimensions; only features may have more than 2, "
-            "and only features and target more than 1",
+            f"and only features and target more than 1{hint}",
             "dimensions",
             column=name,
         )

@@ -219,3 +219,9 @@ def test_first_uses_at_once_make_one_sample(bare, engine, new_app, new_client):
 
 def test_an_unknown_sample_is_404(bare):
     assert bare.get("/v1/datasets/sample:nothing").status_code == 404
+
+
+def test_a_form_without_a_file_is_told_how_to_send_one(client):
+    response = client.post("/v1/datasets", data={"a": "b"})
+    assert response.status_code == 415
+    assert "as the part `file` of a multipart form" in response.json()["detail"]

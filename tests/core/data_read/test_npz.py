@@ -275,3 +275,8 @@ def test_whole_numbers_that_float64_rounds_are_remarked_and_large_floats_are_not
     warnings = npz_table(ids=ids, size=np.array([1e20, 2e20]), target=np.array([0, 1])).report.warnings
     assert len(warnings) == 1
     assert "'ids'" in warnings[0]
+
+
+def test_a_matrix_in_a_file_without_features_brings_the_missing_array_to_mind(npz_table):
+    with pytest.raises(DataError, match="the file has no array 'features'"):
+        npz_table(feat=np.ones((3, 2)), target=np.arange(3))
