@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from torch import Tensor, nn
 
@@ -14,6 +15,7 @@ from softreg_core.losses.weighing import Weighing
 
 __all__ = ["ClassDivergence", "ClassLoss", "Divergence", "Loss", "ResidualLoss"]
 
+Pair = TypeVar("Pair")
 Divergence = Callable[[Residual], Tensor]
 ClassDivergence = Callable[[Classes], Tensor]
 
@@ -24,15 +26,24 @@ _USED_BY = {
 }
 
 
-class Loss(nn.Module, ABC):
+class Loss(nn.Module, ABC, Generic[Pair]):
     """What every loss is called with, so that a trainer needs to know none of them.
 
     Training, alpha is that of the step. After `eval()` it is that of the end of the run, whatever the step, so that
     evaluations of all epochs measure the same thing.
     """
 
-    def __init__(self, weighing: Weighing, data_meta: DataMeta | None) -> None:
+    def __init__(
+        self,
+        base: Callable[[Pair], Tensor],
+        divergence: Callable[[Pair], Tensor] | None,
+        weighing: Weighing,
+        data_meta: DataMeta | None,
+    ) -> None:
         super().__init__()
+        self.base = base
+        # Left out where alpha is 0 at every step: the total is then the base bit for bit, and costs no more.
+        self.divergence = divergence if weighing.is_ever_positive else None
         self.weighing = weighing
         self.data_meta = data_meta
 
@@ -69,49 +80,26 @@ class Loss(nn.Module, ABC):
         for name, given in (("variance", variance), ("second", second), ("teacher", teacher)):
             if given is not None:
                 raise ValueError(f"'{name}' is used by {_USED_BY[name]}; this loss has none and would ignore it")
-        base_B, divergence_B = self._terms(prediction, target, weight)
-        if divergence_B is None:
+        pair = self._pair(prediction, target, weight)
+        base_B = self.base(pair)
+        if self.divergence is None:
             return LossParts(base_B, base_B, None)
-        return self.weighing.parts(base_B, divergence_B, step if self.training else None)
+        return self.weighing.parts(base_B, self.divergence(pair), step if self.training else None)
 
     @abstractmethod
-    def _terms(self, prediction: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Base and divergence, (B,)."""
+    def _pair(self, prediction: Tensor, target: Tensor, weight: Tensor | None) -> Pair:
+        """Prediction and target, checked, in the form that base and divergence work on."""
 
 
-class ResidualLoss(Loss):
-    """A base of the residuals and, where alpha is ever above 0, a divergence of them."""
+class ResidualLoss(Loss[Residual]):
+    """A base and a divergence of the residuals."""
 
-    def __init__(
-        self,
-        base: Callable[[Residual], Tensor],
-        divergence: Divergence | None,
-        weighing: Weighing,
-        data_meta: DataMeta | None,
-    ) -> None:
-        super().__init__(weighing, data_meta)
-        self.base = base
-        self.divergence = divergence if weighing.is_ever_positive else None
-
-    def _terms(self, prediction: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        pair = residual(prediction, target, weight, self.data_meta)
-        return self.base(pair), None if self.divergence is None else self.divergence(pair)
+    def _pair(self, prediction: Tensor, target: Tensor, weight: Tensor | None) -> Residual:
+        return residual(prediction, target, weight, self.data_meta)
 
 
-class ClassLoss(Loss):
-    """A base of logits and class codes and, where alpha is ever above 0, a divergence of them."""
+class ClassLoss(Loss[Classes]):
+    """A base and a divergence of logits and class codes."""
 
-    def __init__(
-        self,
-        base: Callable[[Classes], Tensor],
-        divergence: ClassDivergence | None,
-        weighing: Weighing,
-        data_meta: DataMeta | None,
-    ) -> None:
-        super().__init__(weighing, data_meta)
-        self.base = base
-        self.divergence = divergence if weighing.is_ever_positive else None
-
-    def _terms(self, prediction: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        pair = classes(prediction, target, weight, self.data_meta)
-        return self.base(pair), None if self.divergence is None else self.divergence(pair)
+    def _pair(self, prediction: Tensor, target: Tensor, weight: Tensor | None) -> Classes:
+        return classes(prediction, target, weight, self.data_meta)
