@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softreg_core.errors import DataError
+from softreg_core.spec.inputs import InputShape, TableShape
 
 __all__ = ["Preprocessing", "Scaling"]
 
@@ -90,9 +91,9 @@ class Preprocessing:
         return "regression" if self.labels is None else "classification"
 
     @property
-    def inputs(self) -> int:
-        """Width of the network's input."""
-        return len(self.features.names)
+    def shape(self) -> InputShape:
+        """What the network takes."""
+        return TableShape(numbers=len(self.features.names))
 
     @property
     def outputs(self) -> int:

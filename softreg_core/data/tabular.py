@@ -88,15 +88,23 @@ class Table:
 class Part:
     """Rows of one part of the split; training rows in the dataset's order, their order in training is the engine's."""
 
-    features: Tensor
-    """float32 (N, D), scaled."""
+    inputs: tuple[Tensor, ...]
+    """What the network is called with, each (N, ...); softreg_core.spec.inputs says which tensors there are."""
     target: Tensor
     """int64 class codes (N,), or float32 (N, C), scaled."""
 
     @property
     def rows(self) -> int:
         """N."""
-        return int(self.features.shape[0])
+        return int(self.target.shape[0])
+
+    def take(self, rows: slice | Tensor) -> Part:
+        """Some of the rows: a slice, or row numbers in any order."""
+        return Part(tuple(tensor[rows] for tensor in self.inputs), self.target[rows])
+
+    def to(self, device: torch.device) -> Part:
+        """The same rows on a device."""
+        return Part(tuple(tensor.to(device) for tensor in self.inputs), self.target.to(device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,11 +177,8 @@ def prepare(spec: TrainSpec, table: Table) -> PreparedData:
     else:
         scaled_NC, target_scaling = _scaled(table, target_names, rows.train, spec.preprocess.target == "standardize")
         target, labels = torch.from_numpy(scaled_NC), None
-    features = torch.from_numpy(features_ND)
-    train, validation, test = (
-        Part(features[index], target[index])
-        for index in map(torch.from_numpy, (rows.train, rows.validation, rows.test))
-    )
+    whole = Part((torch.from_numpy(features_ND),), target)
+    train, validation, test = map(whole.take, map(torch.from_numpy, (rows.train, rows.validation, rows.test)))
     return PreparedData(train, validation, test, Preprocessing(feature_scaling, target_names, target_scaling, labels))
 
 

@@ -14,46 +14,48 @@ from softreg_core.spec.optimizer import AdamSpec, OptimizerSpec, SgdSpec
 __all__ = ["OPTIMIZERS", "build_optimizer", "optimizer_tensors", "restore_optimizer"]
 
 
-def build_optimizer(spec: OptimizerSpec, net: nn.Module) -> torch.optim.Optimizer:
-    """The optimiser of a network that is already on its device.
+Parameters = dict[str, nn.Parameter]
+
+
+def build_optimizer(spec: OptimizerSpec, parameters: Parameters) -> torch.optim.Optimizer:
+    """The optimiser of named parameters that are already on their device.
 
     Fused: one kernel for all parameters. Left to itself, torch loops over them in Python on a CPU.
     """
-    return OPTIMIZERS[spec.kind](spec, net)
+    return OPTIMIZERS[spec.kind](spec, parameters)
 
 
-def _adam(spec: AdamSpec, net: nn.Module) -> torch.optim.Optimizer:
+def _adam(spec: AdamSpec, parameters: Parameters) -> torch.optim.Optimizer:
     return torch.optim.Adam(
-        net.parameters(), lr=spec.learning_rate, betas=(spec.beta1, spec.beta2), eps=spec.epsilon, fused=True
+        parameters.values(), lr=spec.learning_rate, betas=(spec.beta1, spec.beta2), eps=spec.epsilon, fused=True
     )
 
 
-def _sgd(spec: SgdSpec, net: nn.Module) -> torch.optim.Optimizer:
+def _sgd(spec: SgdSpec, parameters: Parameters) -> torch.optim.Optimizer:
     return torch.optim.SGD(
-        net.parameters(), lr=spec.learning_rate, momentum=spec.momentum, nesterov=spec.nesterov, fused=True
+        parameters.values(), lr=spec.learning_rate, momentum=spec.momentum, nesterov=spec.nesterov, fused=True
     )
 
 
-OPTIMIZERS: dict[str, Callable[[Any, nn.Module], torch.optim.Optimizer]] = {"adam": _adam, "sgd": _sgd}
+OPTIMIZERS: dict[str, Callable[[Any, Parameters], torch.optim.Optimizer]] = {"adam": _adam, "sgd": _sgd}
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer, net: nn.Module) -> dict[str, Tensor]:
+def optimizer_tensors(optimizer: torch.optim.Optimizer, parameters: Parameters) -> dict[str, Tensor]:
     """Copies on the CPU, by `parameter/quantity`; none before the first step."""
     return {
         f"{name}/{quantity}": tensor.detach().to("cpu", copy=True)
-        for name, parameter in net.named_parameters()
+        for name, parameter in parameters.items()
         for quantity, tensor in optimizer.state.get(parameter, {}).items()
         if tensor is not None
     }
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, net: nn.Module, tensors: dict[str, Tensor]) -> None:
+def restore_optimizer(optimizer: torch.optim.Optimizer, parameters: Parameters, tensors: dict[str, Tensor]) -> None:
     """Put copies of `tensors` in place of the optimiser's state.
 
     Raises:
-        DataError: a tensor belongs to no parameter of this network.
+        DataError: a tensor belongs to none of these parameters.
     """
-    parameters = dict(net.named_parameters())
     for key, tensor in tensors.items():
         name, _, quantity = key.rpartition("/")
         parameter = parameters.get(name)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Generator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from softreg_core.data.tabular import Part, PreparedData
 from softreg_core.engine.best import BestEpoch
@@ -43,14 +43,14 @@ class Run:
         self.device = device
         self.preprocessing = data.preprocessing
         self._train, self._validation, self._test = (
-            Part(part.features.to(device), part.target.to(device)) for part in (data.train, data.validation, data.test)
+            part.to(device) for part in (data.train, data.validation, data.test)
         )
         outputs = data.preprocessing.outputs
-        self.net = build_net(spec.net, data.preprocessing.inputs, outputs, spec.training.seed).to(device)
+        self.net = build_net(spec.net, data.preprocessing.shape, outputs, spec.training.seed).to(device)
         self.steps_per_epoch = steps_per_epoch(self._train.rows, spec.training.batch_size)
         total_steps = spec.training.epochs * self.steps_per_epoch
         self._loss = build_loss(spec.loss, DataMeta(outputs, data.preprocessing.task, total_steps)).to(device)
-        self._optimizer = build_optimizer(spec.optimizer, self.net)
+        self._optimizer = build_optimizer(spec.optimizer, self._trained())
         self._batch_size = spec.training.batch_size
         self._record = LossRecord(self._train.rows, self._batch_size, device)
         self.best = BestEpoch(spec.checkpoints.monitor, is_kept=spec.checkpoints.keep_best)
@@ -80,8 +80,9 @@ class Run:
             raise DataError(f"the best checkpoint, of step {state.best.step}, is needed to resume", "wrong_checkpoint")
         if state.step != state.epoch * self.steps_per_epoch + state.step_in_epoch:
             raise DataError(f"step {state.step} is not in epoch {state.epoch} of this data", "wrong_checkpoint")
-        self._load(state.model)
-        restore_optimizer(self._optimizer, self.net, state.optimizer)
+        _load_tensors(self.net, state.model)
+        _load_tensors(self._loss, state.loss)
+        restore_optimizer(self._optimizer, self._trained(), state.optimizer)
         self.step, self.epoch, self.step_in_epoch = state.step, state.epoch, state.step_in_epoch
         self.stored_step = self.step
         self.last_good = state
@@ -94,7 +95,7 @@ class Run:
         """Steps up to the end of the epoch; returns what `control` says when it says something."""
         order = torch.from_numpy(epoch_order(self.spec.training.seed, self.epoch, self._train.rows)).to(self.device)
         # In order once per epoch: then every batch is a slice, which costs nothing.
-        features, target = self._train.features[order], self._train.target[order]
+        ordered = self._train.take(order)
         self.net.train()
         self._loss.train()
         spoke_at = time.monotonic()
@@ -103,7 +104,7 @@ class Run:
             if reason is not None:
                 return reason
             rows = slice(self.step_in_epoch * self._batch_size, (self.step_in_epoch + 1) * self._batch_size)
-            self._take_step(features[rows], target[rows])
+            self._take_step(ordered.take(rows))
             if self.step_in_epoch % _STEPS_PER_READING == 0:
                 self._record.read()
             if time.monotonic() - spoke_at >= _PROGRESS_SECONDS:
@@ -111,8 +112,8 @@ class Run:
                 yield Progress(self.step, self.epoch)
         return None
 
-    def _take_step(self, features: Tensor, target: Tensor) -> None:
-        parts = self._loss(self.net(features), target, step=self.step)
+    def _take_step(self, batch: Part) -> None:
+        parts = self._loss(self.net(*batch.inputs), batch.target, step=self.step)
         self._optimizer.zero_grad()
         parts.total.mean().backward()
         self._optimizer.step()
@@ -140,7 +141,7 @@ class Run:
             NonFiniteLossError: one of them is not finite; the last step's gradient shows in the weights only.
         """
         self._record.read()
-        finite = torch.stack([parameter.detach().isfinite().all() for parameter in self.net.parameters()])
+        finite = torch.stack([parameter.detach().isfinite().all() for parameter in self._trained().values()])
         if not bool(finite.all()):
             raise NonFiniteLossError(
                 f"the gradient of the loss made a weight NaN or infinite at step {self.step}",
@@ -161,14 +162,16 @@ class Run:
             metrics=dict(self.metrics),
             best=self.best.best,
             model=_copies(self.net.state_dict()),
-            optimizer=optimizer_tensors(self._optimizer, self.net),
+            loss=_copies(self._loss.state_dict()),
+            optimizer=optimizer_tensors(self._optimizer, self._trained()),
         )
 
     def finish(self) -> Finished:
         """The model to deliver, measured on the test rows; the run is over."""
         metrics = dict(self.metrics)
         if self.best.state is not None:
-            self._load(self.best.state.model)
+            _load_tensors(self.net, self.best.state.model)
+            _load_tensors(self._loss, self.best.state.loss)
             metrics = dict(self.best.state.metrics)
         metrics |= self._measured("test", self._test)
         model = TrainedModel(self.spec, _copies(self.net.state_dict()), self.preprocessing)
@@ -180,14 +183,25 @@ class Run:
             return {}
         scaling = self.preprocessing.target
         scale = None if scaling is None else scaling.scale
-        measured = evaluate(self.net, self._loss, part.features, part.target, target_scale=scale)
+        measured = evaluate(self.net, self._loss, part.inputs, part.target, target_scale=scale)
         return {f"{name}.{metric}": value for metric, value in measured.items()}
 
-    def _load(self, tensors: dict[str, Tensor]) -> None:
-        own = self.net.state_dict()
-        if {name: tensor.shape for name, tensor in own.items()} != {n: t.shape for n, t in tensors.items()}:
-            raise DataError("the checkpoint's tensors do not fit the network", "wrong_checkpoint")
-        self.net.load_state_dict(tensors)
+    def _trained(self) -> dict[str, nn.Parameter]:
+        """What the optimiser changes, by name: the network's parameters, and the loss's own where it has some."""
+        of_loss = {f"loss.{name}": parameter for name, parameter in self._loss.named_parameters()}
+        return dict(self.net.named_parameters()) | of_loss
+
+
+def _load_tensors(module: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Put stored tensors into a module.
+
+    Raises:
+        DataError: they are not this module's.
+    """
+    own = module.state_dict()
+    if {name: tensor.shape for name, tensor in own.items()} != {n: t.shape for n, t in tensors.items()}:
+        raise DataError("the checkpoint's tensors do not fit the network", "wrong_checkpoint")
+    module.load_state_dict(tensors)
 
 
 def _copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

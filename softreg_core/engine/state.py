@@ -47,6 +47,8 @@ class TrainingState:
     """Of the last completed epoch."""
     best: Best | None
     model: dict[str, Tensor]
+    loss: dict[str, Tensor]
+    """What the loss keeps between steps; empty for most."""
     optimizer: dict[str, Tensor]
     """By `parameter/quantity`."""
 
@@ -63,6 +65,7 @@ def save_state(state: TrainingState, path: Path) -> None:
         "best": None if state.best is None else asdict(state.best),
     }
     tensors = {f"model/{name}": tensor for name, tensor in state.model.items()}
+    tensors |= {f"loss/{name}": tensor for name, tensor in state.loss.items()}
     tensors |= {f"optimizer/{name}": tensor for name, tensor in state.optimizer.items()}
     # One metadata key, so that equal states give equal bytes; NaN metrics stay NaN, this JSON is for us alone.
     save_file(tensors, path, metadata={"softreg": json.dumps(facts, sort_keys=True)})
@@ -86,6 +89,7 @@ def load_state(path: Path) -> TrainingState:
             **facts | {"loss_sums": tuple(facts["loss_sums"])},
             best=None if best is None else Best(**best),
             model=_under("model/", tensors),
+            loss=_under("loss/", tensors),
             optimizer=_under("optimizer/", tensors),
         )
     except (SafetensorError, KeyError, TypeError, ValueError) as error:

@@ -1,6 +1,6 @@
 """Loss, accuracy, R2 and mean absolute error of a network."""
 
-# N rows, D inputs, C outputs
+# N rows, C outputs
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EVALUATION_ROWS = 4096
 def evaluate(
     net: nn.Module,
     loss: nn.Module,
-    features: Tensor,
+    inputs: tuple[Tensor, ...],
     target: Tensor,
     *,
     target_scale: NDArray[np.float64] | None = None,
@@ -27,9 +27,9 @@ def evaluate(
     """Measure a network.
 
     Args:
-        net: from float32 (N, D) to float32 (N, C).
+        net: called as `net(*inputs)`; returns float32 (N, C).
         loss: as from `build_loss`; an alpha that changes over a run has its value at the end of the run.
-        features: float32 (N, D), scaled, N at least 1.
+        inputs: what the network takes, each (N, ...), N at least 1.
         target: int64 class codes (N,), or float32 (N, C), scaled.
         target_scale: (C,), one scaled unit in the user's units; 1 when not given.
 
@@ -42,9 +42,9 @@ def evaluate(
     net.eval()
     loss.eval()
     sums: dict[str, Tensor] = {}
-    for start in range(0, features.shape[0], EVALUATION_ROWS):
+    for start in range(0, target.shape[0], EVALUATION_ROWS):
         rows = slice(start, start + EVALUATION_ROWS)
-        prediction = net(features[rows])
+        prediction = net(*(tensor[rows] for tensor in inputs))
         parts = loss(prediction, target[rows])._asdict()
         for name, values in (parts | _agreement(prediction, target[rows])).items():
             if values is not None:

@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, model_validator
 
 from softreg_core.data.preprocessing import Preprocessing, Scaling
+from softreg_core.spec.inputs import InputShape
 from softreg_core.spec.net import NetSpec
 from softreg_core.spec.train import TrainSpec
 
@@ -70,7 +71,8 @@ class ModelDocument(_Document):
     task: Literal["classification", "regression"]
     net: NetSpec
     """The architecture; the same as `spec.net`, at the top for a reader who rebuilds the network elsewhere."""
-    inputs: int
+    shape: InputShape
+    """What the network takes."""
     outputs: int
     features: ScalingDocument
     """Input columns in order, as the user names them and in the user's units."""
@@ -93,8 +95,8 @@ class ModelDocument(_Document):
             raise ValueError("classification has labels and regression a target scaling")
         if self.net != self.spec.net:
             raise ValueError("net differs from spec.net")
-        if (self.inputs, self.outputs) != (self.preprocessing().inputs, self.preprocessing().outputs):
-            raise ValueError("inputs and outputs differ from the columns and labels")
+        if (self.shape, self.outputs) != (self.preprocessing().shape, self.preprocessing().outputs):
+            raise ValueError("shape and outputs differ from the columns and labels")
         return self
 
     def preprocessing(self) -> Preprocessing:

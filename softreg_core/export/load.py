@@ -50,10 +50,10 @@ def load(directory: str | Path) -> LoadedModel:
 
 
 def _net(document: ModelDocument, weights: bytes) -> nn.Module:
-    needed = 4 * parameter_count(document.spec.net, document.inputs, document.outputs)
+    needed = 4 * parameter_count(document.spec.net, document.shape, document.outputs)
     if needed > len(weights):  # before memory is taken for what a forged description asks for
         raise DataError(f"the network has {needed} bytes of weights, the file {len(weights)}", "wrong_weights")
-    net = build_net(document.spec.net, document.inputs, document.outputs, document.spec.training.seed)
+    net = build_net(document.spec.net, document.shape, document.outputs, document.spec.training.seed)
     try:
         net.load_state_dict(safetensors_torch.load(weights))
     except (SafetensorError, RuntimeError) as error:
@@ -138,7 +138,7 @@ class LoadedModel:
         encoded = self._codes(wanted) if scaling is None else self._values(wanted)
         loss = build_loss(document.spec.loss, DataMeta(document.outputs, document.task))
         scale = None if scaling is None else scaling.scale
-        return evaluate(self.net, loss, features, encoded, target_scale=scale)
+        return evaluate(self.net, loss, (features,), encoded, target_scale=scale)
 
     def _features(self, rows: ArrayLike) -> Tensor:
         values = np.asarray(rows, dtype=np.float64)

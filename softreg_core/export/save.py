@@ -50,7 +50,7 @@ def _document(model: TrainedModel, metrics: Mapping[str, float], weights: bytes)
     return ModelDocument(
         task=preprocessing.task,
         net=model.spec.net,
-        inputs=preprocessing.inputs,
+        shape=preprocessing.shape,
         outputs=preprocessing.outputs,
         features=ScalingDocument.of(preprocessing.features),
         target_names=preprocessing.target_names,

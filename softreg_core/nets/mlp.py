@@ -10,6 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from softreg_core.spec.inputs import InputShape
 from softreg_core.spec.net import MlpSpec
 
 __all__ = ["build_mlp"]
@@ -25,10 +26,12 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-def build_mlp(spec: MlpSpec, inputs: int, outputs: int, generator: torch.Generator) -> nn.Module:
+def build_mlp(spec: MlpSpec, shape: InputShape, outputs: int, generator: torch.Generator) -> nn.Module:
     """A chain of `hidden_0`, `activation_0`, ..., `output`; the names are those of the stored tensors."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
-    widths = [inputs, *spec.hidden, outputs]
+    if shape.kind != "table":
+        raise ValueError(f"an mlp does not take inputs of kind {shape.kind}")
+    widths = [shape.numbers, *spec.hidden, outputs]
     for index, (before, after) in enumerate(itertools.pairwise(widths)):
         # Created without memory first: nn.Linear would draw weights from the global generator.
         layer = nn.Linear(before, after, device="meta", dtype=torch.float32).to_empty(device="cpu")

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import itertools
 
+from softreg_core.spec.inputs import InputShape
 from softreg_core.spec.net import NetSpec
 
 __all__ = ["parameter_count", "steps_per_epoch"]
 
 
-def parameter_count(net: NetSpec, inputs: int, outputs: int) -> int:
+def parameter_count(net: NetSpec, shape: InputShape, outputs: int) -> int:
     """Number of trainable numbers: weights and biases of every layer."""
-    widths = [inputs, *net.hidden, outputs]
+    if shape.kind != "table":
+        raise ValueError(f"a {net.kind} does not take inputs of kind {shape.kind}")
+    widths = [shape.numbers, *net.hidden, outputs]
     return sum(before * after + after for before, after in itertools.pairwise(widths))
 
 

@@ -13,6 +13,7 @@ from softreg_core.spec.data import TaskSpec
 from softreg_core.spec.estimate import parameter_count, steps_per_epoch
 from softreg_core.spec.fit import misfit_of_task
 from softreg_core.spec.formula import describe
+from softreg_core.spec.inputs import InputShape, TableShape
 from softreg_core.spec.problems import nearest
 from softreg_core.spec.split import SplitSizes, class_sizes, split_sizes
 from softreg_core.spec.train import TrainSpec
@@ -30,7 +31,7 @@ class Resolution:
 
     spec: TrainSpec
     """No `auto` left except `resources.device`, which the claiming worker decides."""
-    inputs: int
+    shape: InputShape
     outputs: int
     labels: tuple[str, ...] | None
     """Class labels in code order; None for regression."""
@@ -75,14 +76,14 @@ class _Resolver:
         self._check_parts(spec, targets, sizes)
         if self.problems:
             raise self._refusal()
-        inputs, outputs = len(features), len(labels) if labels else len(targets)
+        shape, outputs = TableShape(numbers=len(features)), len(labels) if labels else len(targets)
         return Resolution(
             spec=spec,
-            inputs=inputs,
+            shape=shape,
             outputs=outputs,
             labels=labels,
             sizes=sizes,
-            parameters=parameter_count(spec.net, inputs, outputs),
+            parameters=parameter_count(spec.net, shape, outputs),
             total_steps=steps_per_epoch(sizes.train, spec.training.batch_size) * spec.training.epochs,
             formula=describe(spec.loss),
             advice=tuple(self.advice),

@@ -75,7 +75,7 @@ def submit(connection: Connection, new: NewJob, *, max_queued: int) -> str:
             spec=resolution.spec.model_dump(mode="json"),
             spec_sha256=sha256_of(resolution.spec),
             resolution={
-                "inputs": resolution.inputs,
+                "shape": resolution.shape.model_dump(mode="json"),
                 "outputs": resolution.outputs,
                 "labels": resolution.labels,
                 "rows": resolution.sizes._asdict(),

@@ -11,6 +11,7 @@ from softreg_core.engine import EpochEnded, train
 from softreg_core.engine.order import epoch_order
 from softreg_core.nets import build_net
 from softreg_core.spec import TrainSpec, resolve
+from softreg_core.spec.inputs import TableShape
 from softreg_core.spec.presets import article_section_3_3, article_section_4
 from tests.core import reference_article
 
@@ -41,7 +42,7 @@ def job(preset, digits, seed, epochs):
     document["split"] |= {"seed": seed}
     spec = resolve(TrainSpec.model_validate(document), digits.report).spec
     data = prepare(spec, digits)
-    return spec, data, (data.train.features, data.train.target, data.validation.features, data.validation.target)
+    return spec, data, (data.train.inputs[0], data.train.target, data.validation.inputs[0], data.validation.target)
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -53,7 +54,7 @@ def test_the_first_twenty_losses_are_the_plain_program_s(digits, name):
         loss,
         *rows,
         epochs=1,
-        weights=list(build_net(spec.net, 64, 10, seed=0).parameters()),
+        weights=list(build_net(spec.net, TableShape(numbers=64), 10, seed=0).parameters()),
         order=lambda epoch: torch.from_numpy(epoch_order(0, epoch, data.train.rows)),
         **options,
     )

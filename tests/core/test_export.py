@@ -126,7 +126,7 @@ def _changed(document, *path, value):
         (("format",), "softreg model 2"),
         (("net", "kind"), "os.system"),
         (("net", "hidden"), [8]),
-        (("inputs",), 6),
+        (("shape", "numbers"), 6),
         (("outputs",), 4),
         (("features", "scale"), [1.0, 1.0, 1.0, 1.0, 0.0]),
         (("features", "mean"), [0.0]),

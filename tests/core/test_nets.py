@@ -10,40 +10,43 @@ import torch
 from softreg_core.nets import build_net
 from softreg_core.spec import MlpSpec
 from softreg_core.spec.estimate import parameter_count
+from softreg_core.spec.inputs import TableShape
 
 
 @pytest.mark.parametrize("hidden", [(), (7,), (5, 3, 4)])
 def test_the_promised_number_of_parameters_is_built(hidden):
     spec = MlpSpec(hidden=hidden)
-    net = build_net(spec, 6, 2, seed=0)
-    assert sum(p.numel() for p in net.parameters()) == parameter_count(spec, 6, 2)
+    net = build_net(spec, TableShape(numbers=6), 2, seed=0)
+    assert sum(p.numel() for p in net.parameters()) == parameter_count(spec, TableShape(numbers=6), 2)
     assert net(torch.zeros(4, 6)).shape == (4, 2)
 
 
 def test_the_seed_and_nothing_else_decides_the_weights():
     torch.manual_seed(1)
-    first = build_net(MlpSpec(), 6, 2, seed=5).state_dict()
+    first = build_net(MlpSpec(), TableShape(numbers=6), 2, seed=5).state_dict()
     before = torch.get_rng_state()
-    second = build_net(MlpSpec(), 6, 2, seed=5).state_dict()
-    other = build_net(MlpSpec(), 6, 2, seed=6).state_dict()
+    second = build_net(MlpSpec(), TableShape(numbers=6), 2, seed=5).state_dict()
+    other = build_net(MlpSpec(), TableShape(numbers=6), 2, seed=6).state_dict()
     assert torch.equal(torch.get_rng_state(), before)
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not torch.equal(first["output.weight"], other["output.weight"])
 
 
 def test_large_seeds_are_taken():
-    build_net(MlpSpec(), 2, 2, seed=2**63 - 1)
+    build_net(MlpSpec(), TableShape(numbers=2), 2, seed=2**63 - 1)
 
 
 def test_glorot_fills_its_range_and_leaves_biases_zero():
-    net = build_net(MlpSpec(hidden=(200,), initialization="glorot_uniform"), 100, 10, seed=0).state_dict()
+    net = build_net(
+        MlpSpec(hidden=(200,), initialization="glorot_uniform"), TableShape(numbers=100), 10, seed=0
+    ).state_dict()
     bound = math.sqrt(6 / 300)
     assert net["hidden_0.bias"].abs().max() == 0
     assert 0.98 * bound < net["hidden_0.weight"].abs().max() <= bound
 
 
 def test_torch_initialisation_has_the_library_s_range():
-    ours = build_net(MlpSpec(hidden=(200,)), 100, 10, seed=0).state_dict()
+    ours = build_net(MlpSpec(hidden=(200,)), TableShape(numbers=100), 10, seed=0).state_dict()
     theirs = torch.nn.Linear(100, 200)
     for name, tensor in (("hidden_0.weight", theirs.weight), ("hidden_0.bias", theirs.bias)):
         assert ours[name].abs().max() <= 0.1
@@ -52,6 +55,6 @@ def test_torch_initialisation_has_the_library_s_range():
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid", "gelu", "silu", "elu", "leaky_relu"])
 def test_every_activation_is_torch_s_own(activation):
-    net = build_net(MlpSpec(hidden=(3,), activation=activation), 3, 3, seed=0)
+    net = build_net(MlpSpec(hidden=(3,), activation=activation), TableShape(numbers=3), 3, seed=0)
     x = torch.linspace(-2, 2, 9)
     assert torch.equal(net.activation_0(x), getattr(torch.nn.functional, activation)(x))

@@ -111,8 +111,8 @@ def test_features_are_scaled_by_the_training_rows_alone(blobs, ready):
     assert np.allclose(data.preprocessing.features.mean, raw[rows.train].mean(axis=0), rtol=1e-12)
     assert np.allclose(data.preprocessing.features.scale, raw[rows.train].std(axis=0), rtol=1e-12)
     wanted = (raw[rows.validation] - raw[rows.train].mean(axis=0)) / raw[rows.train].std(axis=0)
-    assert np.allclose(data.validation.features.numpy(), wanted, atol=1e-6)
-    assert data.train.features.dtype == torch.float32
+    assert np.allclose(data.validation.inputs[0].numpy(), wanted, atol=1e-6)
+    assert data.train.inputs[0].dtype == torch.float32
 
 
 def test_a_constant_feature_becomes_zero_and_no_rounding_noise(ready):
@@ -120,12 +120,12 @@ def test_a_constant_feature_becomes_zero_and_no_rounding_noise(ready):
     features = np.column_stack([np.full(30, 0.1), np.arange(30.0)])
     _, data = ready(table_from_arrays(features, np.arange(30.0) / 7), split={"train": 1.0, "validation": 0.0})
     assert data.preprocessing.features.scale[0] == 1.0
-    assert torch.equal(data.train.features[:, 0], torch.zeros(30))
+    assert torch.equal(data.train.inputs[0][:, 0], torch.zeros(30))
 
 
 def test_features_as_large_as_are_taken_are_scaled_not_lost(ready):
     _, data = ready(table_from_arrays(np.linspace(-1e150, 1e150, 30), np.arange(30.0) / 7))
-    assert data.train.features.abs().max() < 3.0
+    assert data.train.inputs[0].abs().max() < 3.0
 
 
 def test_a_cell_beyond_float32_after_scaling_is_refused_by_name(ready):
@@ -182,7 +182,7 @@ def test_regression_targets_are_standardised_and_their_scaling_kept(slope, ready
 def test_preparing_twice_gives_the_same_bits(blobs, ready):
     spec, data = ready(blobs)
     again = prepare(spec, blobs)
-    assert torch.equal(data.train.features, again.train.features)
+    assert torch.equal(data.train.inputs[0], again.train.inputs[0])
     assert torch.equal(data.validation.target, again.validation.target)
 
 
@@ -197,7 +197,7 @@ def test_wide_tables_are_scaled_in_blocks_without_a_seam(ready, monkeypatch):
     _, whole = ready(table)
     monkeypatch.setattr("softreg_core.data.tabular._BLOCK", 200)
     _, blocks = ready(table)
-    assert torch.equal(whole.train.features, blocks.train.features)
+    assert torch.equal(whole.train.inputs[0], blocks.train.inputs[0])
     assert whole.preprocessing.features.names == blocks.preprocessing.features.names
 
 

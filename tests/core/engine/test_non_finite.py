@@ -73,8 +73,8 @@ def test_weights_ruined_by_the_last_step_are_not_delivered(blobs, ready):
         preprocess={"features": "none"},
         loss={"alpha": 0.0},
     )
-    huge = data.train.features * 1e18
-    data.train.features.copy_(huge)
+    huge = data.train.inputs[0] * 1e18
+    data.train.inputs[0].copy_(huge)
     with pytest.raises(NonFiniteLossError) as caught:
         list(train(spec, data))
     assert (caught.value.step, caught.value.epoch) == (1, 1)

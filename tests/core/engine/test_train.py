@@ -23,6 +23,7 @@ from softreg_core.engine.threads import threads_for
 from softreg_core.evaluate import evaluate
 from softreg_core.losses import build_loss
 from softreg_core.nets import build_net
+from softreg_core.spec.inputs import TableShape
 
 
 def events_of(spec, data, **options):
@@ -72,8 +73,8 @@ def test_training_metrics_are_the_means_over_the_epoch_s_examples(blobs, ready):
         blobs, training={"epochs": 1, "batch_size": 16}, optimizer={"kind": "adam", "learning_rate": 1e-30}
     )
     (ended,) = of_kind(events_of(spec, data, keep_step_losses=True), EpochEnded)
-    net = build_net(spec.net, 5, 3, spec.training.seed)
-    still = evaluate(net, build_loss(spec.loss), data.train.features, data.train.target)
+    net = build_net(spec.net, TableShape(numbers=5), 3, spec.training.seed)
+    still = evaluate(net, build_loss(spec.loss), data.train.inputs, data.train.target)
     for name in ("loss", "base", "divergence"):
         assert ended.metrics[f"train.{name}"] == pytest.approx(still[name], rel=1e-6)
     assert np.average(ended.step_losses, weights=[16, 16, 16, 8]) == pytest.approx(still["loss"], rel=1e-6)
@@ -90,9 +91,9 @@ def test_the_delivered_model_is_the_best_epoch_s_with_its_metrics(blobs, ready):
     assert best_epoch < 12
     assert finished.best_step == best_epoch * 7
     assert finished.metrics["val.accuracy"] == max(history)
-    net = build_net(spec.net, 5, 3, seed=0)
+    net = build_net(spec.net, TableShape(numbers=5), 3, seed=0)
     net.load_state_dict(finished.model.tensors)
-    again = evaluate(net, build_loss(spec.loss), data.validation.features, data.validation.target)
+    again = evaluate(net, build_loss(spec.loss), data.validation.inputs, data.validation.target)
     assert {f"val.{name}": value for name, value in again.items()}.items() <= finished.metrics.items()
 
 
@@ -192,13 +193,13 @@ def test_each_epoch_has_another_order(blobs, ready, monkeypatch):
 def test_optimisers_take_the_steps_of_torch_s_plain_ones(blobs, ready, optimizer):
     spec, data = ready(blobs, training={"epochs": 1, "batch_size": 56}, optimizer=optimizer)
     tensors = fit(spec, data).model.tensors
-    net = build_net(spec.net, 5, 3, seed=0)
+    net = build_net(spec.net, TableShape(numbers=5), 3, seed=0)
     plain = (
         torch.optim.Adam(net.parameters(), lr=0.001)
         if optimizer["kind"] == "adam"
         else torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, nesterov=True)
     )
-    build_loss(spec.loss)(net(data.train.features), data.train.target).total.mean().backward()
+    build_loss(spec.loss)(net(data.train.inputs[0]), data.train.target).total.mean().backward()
     plain.step()
     for name, tensor in net.state_dict().items():
         assert torch.allclose(tensors[name], tensor, atol=1e-6)

@@ -7,6 +7,7 @@ import pytest
 from softreg_core.data.report import ColumnReport, DatasetReport, Flaw
 from softreg_core.errors import SpecError
 from softreg_core.spec import TrainSpec, resolve
+from softreg_core.spec.inputs import TableShape
 
 
 def numeric(name, **facts):
@@ -46,7 +47,7 @@ def test_auto_becomes_the_last_column_and_every_other_number():
     spec = resolution.spec
     assert (spec.task.kind, spec.task.target, spec.task.features) == ("classification", ("pet",), ("age", "wage"))
     assert (spec.split.stratify, spec.preprocess.target, spec.checkpoints.monitor) == (True, "none", "val.accuracy")
-    assert (resolution.inputs, resolution.outputs, resolution.labels) == (2, 2, ("cat", "dog"))
+    assert (resolution.shape, resolution.outputs, resolution.labels) == (TableShape(numbers=2), 2, ("cat", "dog"))
     assert tuple(resolution.sizes) == (80, 20, 0)
     assert resolution.total_steps == 300
     assert resolution.parameters == 2 * 64 + 64 + 64 * 2 + 2
@@ -204,7 +205,7 @@ def test_a_single_validation_row_has_no_r2():
 
 def test_flaws_of_columns_that_are_not_used_do_not_matter():
     bad = numeric("bad", flaws=(Flaw(kind="missing", count=3, first_rows=(1, 2, 3)),))
-    assert resolved({"task": {"features": ["x"]}}, report(numeric("x"), bad, PET)).inputs == 1
+    assert resolved({"task": {"features": ["x"]}}, report(numeric("x"), bad, PET)).shape.numbers == 1
 
 
 def test_every_misfit_is_reported_at_once():
