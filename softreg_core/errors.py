@@ -4,6 +4,7 @@ SoftregError
 ├── UserError              the caller can mend it (fault = "user")
 │   ├── SpecError          the job's spec is wrong; carries every problem at once
 │   ├── DataError          the data cannot be read or does not fit the spec
+│   ├── ShapeError         arrays of shapes that do not fit each other
 │   └── NonFiniteLossError the loss became NaN or infinite while training
 └── ServiceError           we can mend it (fault = "service")
     ├── IntegrityError     stored bytes do not match their digest
@@ -26,6 +27,7 @@ __all__ = [
     "Problem",
     "ResourceError",
     "ServiceError",
+    "ShapeError",
     "SoftregError",
     "SpecError",
     "UserError",
@@ -110,6 +112,12 @@ class DataError(UserError):
         """The reason and, where known, the data row (counted from 1) and the column's name."""
         facts = {"reason": self.reason, "row": self.row, "column": self.column}
         return {name: value for name, value in facts.items() if value is not None}
+
+
+class ShapeError(UserError, ValueError):
+    """Arrays were given whose shapes do not fit each other; found before anything is computed from them."""
+
+    code = "shape_mismatch"
 
 
 class NonFiniteLossError(UserError):

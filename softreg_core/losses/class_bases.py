@@ -29,7 +29,7 @@ def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
         -inf takes no part.
 
     Raises:
-        ValueError: the shapes do not fit.
+        ShapeError: the shapes do not fit.
         TypeError: float targets.
         DataError: a class code is out of range.
     """

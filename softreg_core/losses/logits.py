@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from softreg_core.errors import ShapeError
 from softreg_core.losses.parts import DataMeta
 from softreg_core.losses.residual import Residual, class_codes, widened
 
@@ -48,19 +49,19 @@ def classes(logits: Tensor, target: Tensor, weight: Tensor | None = None, data_m
         data_meta: checked against the logits when given.
 
     Raises:
-        ValueError: the shapes do not fit each other or `data_meta`.
+        ShapeError: the shapes do not fit each other or `data_meta`.
         TypeError: float targets, or logits that are not floating.
         DataError: a class code is out of range.
     """
     if logits.ndim != 2 or target.shape != logits.shape[:1]:
-        raise ValueError(
+        raise ShapeError(
             f"logits have shape {tuple(logits.shape)}, targets {tuple(target.shape)}; (B, K) and (B,) are needed"
         )
     if data_meta is not None and logits.shape[1] != data_meta.outputs:
-        raise ValueError(f"logits have {logits.shape[1]} outputs, the data {data_meta.outputs}")
+        raise ShapeError(f"logits have {logits.shape[1]} outputs, the data {data_meta.outputs}")
     if target.is_floating_point():
         raise TypeError("logits are compared with integer class codes, not with floats")
     if weight is not None and weight.shape != target.shape:
-        raise ValueError(f"weight has shape {tuple(weight.shape)}; ({target.shape[0]},) is needed")
+        raise ShapeError(f"weight has shape {tuple(weight.shape)}; ({target.shape[0]},) is needed")
     wide_BK = widened(logits)
     return Classes(wide_BK, torch.log_softmax(wide_BK, dim=1), class_codes(target, logits.shape[1]), weight)

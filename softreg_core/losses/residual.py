@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from softreg_core.errors import DataError
+from softreg_core.errors import DataError, ShapeError
 from softreg_core.losses.parts import DataMeta
 
 __all__ = ["Residual", "class_codes", "residual", "widened"]
@@ -41,7 +41,7 @@ def residual(
         data_meta: checked against the prediction when given.
 
     Raises:
-        ValueError: the shapes do not fit each other or `data_meta`.
+        ShapeError: the shapes do not fit each other or `data_meta`.
         TypeError: the prediction is not floating.
         DataError: a class code is none of the prediction's outputs.
     """
@@ -49,15 +49,15 @@ def residual(
     if prediction_BC.ndim == 1:
         prediction_BC = prediction_BC.unsqueeze(1)
     if prediction_BC.ndim != 2:
-        raise ValueError(f"prediction has shape {tuple(prediction.shape)}; (B, C) or (B,) is needed")
+        raise ShapeError(f"prediction has shape {tuple(prediction.shape)}; (B, C) or (B,) is needed")
     if data_meta is not None and prediction_BC.shape[1] != data_meta.outputs:
-        raise ValueError(f"prediction has {prediction_BC.shape[1]} outputs, the data {data_meta.outputs}")
+        raise ShapeError(f"prediction has {prediction_BC.shape[1]} outputs, the data {data_meta.outputs}")
     target_BC = _target(prediction_BC, target, data_meta)
     if target_BC.dtype != prediction_BC.dtype:
         dtype = torch.promote_types(prediction_BC.dtype, target_BC.dtype)
         prediction_BC, target_BC = prediction_BC.to(dtype), target_BC.to(dtype)
     if weight is not None and weight.shape != prediction_BC.shape[:1]:
-        raise ValueError(f"weight has shape {tuple(weight.shape)}; ({prediction_BC.shape[0]},) is needed")
+        raise ShapeError(f"weight has shape {tuple(weight.shape)}; ({prediction_BC.shape[0]},) is needed")
     squared_B = (prediction_BC - target_BC).square().sum(1)
     return Residual(prediction_BC, target_BC, squared_B, weight)
 
@@ -96,13 +96,13 @@ def _target(prediction_BC: Tensor, target: Tensor, data_meta: DataMeta | None) -
     target_BC = target.unsqueeze(1) if target.ndim == 1 else target
     if target_BC.shape != prediction_BC.shape:
         # Broadcasting (B, 1) against (B,) would silently compare every example with every other.
-        raise ValueError(f"target has shape {tuple(target.shape)}, prediction {tuple(prediction_BC.shape)}")
+        raise ShapeError(f"target has shape {tuple(target.shape)}, prediction {tuple(prediction_BC.shape)}")
     return target_BC
 
 
 def _one_hot(prediction_BC: Tensor, codes: Tensor) -> Tensor:
     if codes.ndim != 1 or codes.shape[0] != prediction_BC.shape[0]:
-        raise ValueError(f"class codes have shape {tuple(codes.shape)}; ({prediction_BC.shape[0]},) is needed")
+        raise ShapeError(f"class codes have shape {tuple(codes.shape)}; ({prediction_BC.shape[0]},) is needed")
     if prediction_BC.shape[1] < 2:
-        raise ValueError("integer targets are class codes and need two outputs or more; give floats for regression")
+        raise ShapeError("integer targets are class codes and need two outputs or more; give floats for regression")
     return torch.zeros_like(prediction_BC).scatter_(1, class_codes(codes, prediction_BC.shape[1]), 1.0)

@@ -73,7 +73,8 @@ class Loss(nn.Module, ABC, Generic[Pair]):
             Parts of shape (B,), not reduced.
 
         Raises:
-            ValueError: the shapes do not fit, a tensor was given that this loss would ignore, or alpha changes over
+            ShapeError: the shapes do not fit.
+            ValueError: a tensor was given that this loss would ignore, or alpha changes over
                 a run whose length is not known.
             DataError: a class code is out of range.
         """

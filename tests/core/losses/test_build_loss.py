@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from softreg_core.errors import DataError, SpecError
+from softreg_core.errors import DataError, ShapeError, SpecError
 from softreg_core.losses import DataMeta, build_loss
 from softreg_core.spec import LossSpec
 
@@ -44,13 +44,13 @@ def test_vectors_are_read_as_one_output():
     ids=["broadcast", "rows", "codes-for-one-output", "codes-in-two-dimensions", "three-dimensions"],
 )
 def test_shapes_that_would_broadcast_or_mislead_are_refused(prediction, target):
-    with pytest.raises(ValueError, match=r"shape|outputs"):
+    with pytest.raises(ShapeError, match=r"shape|outputs"):
         build_loss(LossSpec())(prediction, target)
 
 
 def test_a_prediction_of_another_width_than_the_data_is_refused():
     loss = build_loss(LossSpec(), DataMeta(outputs=3, task="classification"))
-    with pytest.raises(ValueError, match="2 outputs, the data 3"):
+    with pytest.raises(ShapeError, match="2 outputs, the data 3"):
         loss(torch.zeros(4, 2), torch.tensor([0, 1, 0, 1]))
 
 
@@ -100,7 +100,7 @@ def test_whole_number_predictions_are_refused():
 
 def test_logits_of_another_width_than_the_data_are_refused():
     loss = build_loss(CROSS_ENTROPY, DataMeta(outputs=3, task="classification"))
-    with pytest.raises(ValueError, match="2 outputs, the data 3"):
+    with pytest.raises(ShapeError, match="2 outputs, the data 3"):
         loss(torch.zeros(4, 2), torch.tensor([0, 1, 0, 1]))
 
 
