@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from softreg_core.data.partition import SplitRows, partition
+from softreg_core.data.partition import SplitRows, fold_partition, group_partition, partition
 from softreg_core.data.preprocessing import Preprocessing, Scaling
 from softreg_core.data.report import ColumnReport, DatasetReport
 from softreg_core.errors import DataError
@@ -142,10 +142,56 @@ def split_rows(spec: TrainSpec, table: Table) -> SplitRows:
     """Which rows a resolved spec trains, validates and tests on; the same in every process.
 
     Row numbers count from 0 and ascend within each part.
+
+    Raises:
+        DataError: there are fewer groups than parts (reason `too_few_groups`), or the fold's training or validation
+            rows are of a single class (reason `single_class`).
     """
-    sizes = split_sizes(table.report.rows, spec.split)
-    codes = table.codes(_target_names(spec)[0]) if spec.split.stratify is True else None
-    return partition(table.report.rows, sizes, spec.split.seed, codes)
+    split, rows = spec.split, table.report.rows
+    if split.column is not None:
+        return _rows_by_column(table, split.column)
+    sizes = split_sizes(rows, split)
+    codes = table.codes(_target_names(spec)[0]) if split.stratify is True else None
+    if split.group is not None:
+        folds = None if split.folds is None else (split.folds, split.fold)
+        parts = group_partition(_group_numbers(table, split.group), sizes, split.seed, codes, folds)
+    elif split.folds is not None:
+        parts = fold_partition(rows, sizes.test, split.folds, split.fold, split.seed, codes)
+    else:
+        parts = partition(rows, sizes, split.seed, codes)
+    if split.folds is not None and spec.task.kind == "classification":
+        _check_fold(spec, table, parts)
+    return parts
+
+
+def _rows_by_column(table: Table, name: str) -> SplitRows:
+    """As the column says; `resolve` has looked at its levels."""
+    labels = table.labels(name)
+    words = (("train", "true", "1"), ("validation", "false", "0"), ("test",))
+    train, validation, test = (np.flatnonzero(np.isin(labels, some)) for some in words)
+    return SplitRows(train, validation, test)
+
+
+def _group_numbers(table: Table, name: str) -> NDArray[np.int64]:
+    """For each row the number of its group, from 0 without gaps."""
+    column = table.column(name)
+    cells = table.codes(name) if column.kind == "category" else table.values([name])[:, 0]
+    numbers: NDArray[np.int64] = np.unique(cells, return_inverse=True)[1].astype(np.int64)
+    return numbers
+
+
+def _check_fold(spec: TrainSpec, table: Table, parts: SplitRows) -> None:
+    name = _target_names(spec)[0]
+    codes = table.codes(name)
+    for part, rows in (("training", parts.train), ("validation", parts.validation)):
+        present = np.unique(codes[rows])
+        if present.size == 1:
+            label = (table.column(name).levels or ())[int(present[0])]
+            raise DataError(
+                f"fold {spec.split.fold} of {spec.split.folds}: the {part} rows are all of class '{label}'",
+                "single_class",
+                column=name,
+            )
 
 
 def prepare(spec: TrainSpec, table: Table) -> PreparedData:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from softreg_core.spec.base import Flag, Name, Number, SpecModel
+from softreg_core.spec.base import Flag, Int, Name, Number, SpecModel
 from softreg_core.spec.training import Seed
 
 __all__ = ["PreprocessSpec", "SplitSpec", "TaskSpec"]
@@ -20,6 +20,10 @@ def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
             raise PydanticCustomError("duplicate_name", "'{name}' is named twice", {"name": name})
         seen.add(name)
     return names
+
+
+def _is_none(value: Any) -> bool:
+    return value is None
 
 
 Columns = Annotated[tuple[Name, ...], Field(min_length=1, max_length=10_000), AfterValidator(_each_once)]
@@ -39,14 +43,39 @@ class TaskSpec(SpecModel):
 
 
 class SplitSpec(SpecModel):
-    """Shares of the rows for training, validation and test; they add up to 1."""
+    """Who trains, who validates, who tests: shares of the rows, or K folds, or a column that says it of each row."""
 
     train: Annotated[Number, Field(gt=0.0, le=1.0)] = 0.8
     validation: Share = 0.2
     test: Share = 0.0
+    """The three shares add up to 1."""
     stratify: Literal["auto"] | Flag = "auto"
     """`auto`: for classification each class keeps its share in every part."""
     seed: Seed = 0
+    # Left out of the canonical text where they are not used: specs from before they existed keep their digest.
+    folds: Annotated[Int, Field(ge=2, le=1000)] | None = Field(default=None, exclude_if=_is_none)
+    """K: the rows that are not tested are divided into K folds, of which one validates and the others train.
+
+    Only `test` is given beside it; train and validation follow."""
+    fold: Annotated[Int, Field(ge=0)] = Field(default=0, exclude_if=lambda value: value == 0)
+    """Which of the K folds validates, from 0; the folds of one seed are the same for every one of them."""
+    group: Name | None = Field(default=None, exclude_if=_is_none)
+    """A column: rows with the same value stay in one part (all pictures of a patient, all words of a speaker)."""
+    column: Name | None = Field(default=None, exclude_if=_is_none)
+    """A column that holds `train`, `validation` or `test`, or true for training and false for validation."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _folds_give_the_shares(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        folds, test = value.get("folds"), value.get("test", 0.0)
+        if type(folds) is not int or folds < 2 or type(test) not in (int, float):
+            return value
+        if "train" in value or "validation" in value:
+            return value
+        validation = (1.0 - test) / folds
+        return {**value, "validation": validation, "train": 1.0 - test - validation}
 
     @model_validator(mode="after")
     def _shares_are_whole(self) -> SplitSpec:
@@ -55,6 +84,25 @@ class SplitSpec(SpecModel):
             raise PydanticCustomError(
                 "split_shares", "train, validation and test add up to {total}, not to 1", {"total": round(total, 12)}
             )
+        return self
+
+    @model_validator(mode="after")
+    def _ways_fit(self) -> SplitSpec:
+        reason = None
+        if self.folds is None:
+            if self.fold:
+                reason = "fold says which of the folds validates: say in folds how many there are"
+        elif self.fold >= self.folds:
+            reason = f"fold counts from 0: there is no fold {self.fold} of {self.folds}"
+        elif abs(self.validation - (1.0 - self.test) / self.folds) > 1e-9:
+            reason = "with folds, train and validation follow from folds and test: leave them out"
+        if self.column is not None:
+            if self.folds is not None or self.group is not None:
+                reason = "column says where each row goes: leave folds and group out"
+            elif self.stratify is True:
+                reason = "column says where each row goes: there is nothing to stratify"
+        if reason is not None:
+            raise PydanticCustomError("split_ways", "{reason}", {"reason": reason})
         return self
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from softreg_core.spec.data import SplitSpec
 
-__all__ = ["SplitSizes", "class_sizes", "shares_of", "split_sizes"]
+__all__ = ["SplitSizes", "class_sizes", "fold_class_sizes", "shares_of", "split_sizes"]
 
 
 class SplitSizes(NamedTuple):
@@ -21,10 +21,24 @@ class SplitSizes(NamedTuple):
 def split_sizes(rows: int, split: SplitSpec) -> SplitSizes:
     """Shares rounded to the nearest row, at least one row for a share above 0; training gets the rest.
 
-    `train` may come out as 0 or negative when there are too few rows: the caller refuses that.
+    Of folds, the first ones are one row larger where they cannot all be equal. `train` may come out as 0 or negative
+    when there are too few rows: the caller refuses that.
     """
-    validation, test = (max(1, round(rows * share)) if share > 0 else 0 for share in (split.validation, split.test))
+    test = _rounded(rows, split.test)
+    if split.folds is None:
+        validation = _rounded(rows, split.validation)
+    else:
+        validation = max(1, _dealt(rows - test, split.folds, split.fold))
     return SplitSizes(rows - validation - test, validation, test)
+
+
+def _rounded(rows: int, share: float) -> int:
+    return max(1, round(rows * share)) if share > 0 else 0
+
+
+def _dealt(rows: int, folds: int, fold: int) -> int:
+    """How many of `range(rows)` are `fold` modulo `folds`."""
+    return (rows + folds - 1 - fold) // folds
 
 
 def class_sizes(counts: Sequence[int], sizes: SplitSizes) -> list[SplitSizes]:
@@ -36,6 +50,18 @@ def class_sizes(counts: Sequence[int], sizes: SplitSizes) -> list[SplitSizes]:
         SplitSizes(count - first - second, first, second)
         for count, first, second in zip(counts, validation, test, strict=True)
     ]
+
+
+def fold_class_sizes(counts: Sequence[int], test: int, folds: int, fold: int) -> list[SplitSizes]:
+    """The same for K folds: what is not tested is dealt out class by class, one row to each fold in turn."""
+    tested = [share.test for share in class_sizes(counts, SplitSizes(sum(counts) - test, 0, test))]
+    found, start = [], 0
+    for count, taken in zip(counts, tested, strict=True):
+        end = start + count - taken
+        validation = _dealt(end, folds, fold) - _dealt(start, folds, fold)
+        found.append(SplitSizes(end - start - validation, validation, taken))
+        start = end
+    return found
 
 
 def shares_of(size: int, counts: Sequence[int]) -> list[int]:

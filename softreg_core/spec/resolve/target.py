@@ -1,0 +1,70 @@
+"""What kind of task the target columns make, and whether they can be learned."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from softreg_core.data.report import ColumnReport
+from softreg_core.spec.cells import is_rounded
+from softreg_core.spec.data import TaskSpec
+from softreg_core.spec.resolve.findings import Findings
+
+__all__ = ["TaskKind", "check_target_values", "class_labels", "task_kind"]
+
+# A whole-number target with at most this many values is read as classes when the task is `auto`.
+MOST_AUTO_CLASSES = 30
+TaskKind = Literal["classification", "regression"]
+
+
+def task_kind(task: TaskSpec, targets: list[ColumnReport], findings: Findings) -> TaskKind:
+    """As the spec says, or else as the target's values suggest."""
+    if task.kind != "auto":
+        return task.kind
+    if len(targets) != 1:
+        return "regression"
+    column = targets[0]
+    if column.kind != "numeric":
+        return "classification"
+    few = column.distinct is not None and column.distinct <= MOST_AUTO_CLASSES
+    if column.integral and few and (column.levels is not None or is_rounded(column)):
+        if column.distinct is not None and column.distinct > 2:
+            findings.advise(
+                "target_read_as_classes",
+                "/task/kind",
+                f"target '{column.name}' has {column.distinct} whole-number values and is read as classes; "
+                "set task.kind to regression if it is a quantity",
+            )
+        return "classification"
+    return "regression"
+
+
+def class_labels(kind: TaskKind, targets: list[ColumnReport], findings: Findings) -> tuple[str, ...] | None:
+    """Class labels in code order; None for regression, and where the target has none, which is a problem then."""
+    if kind != "classification" or not targets:
+        return None
+    column = targets[0]
+    if len(targets) > 1:
+        findings.refuse("/task/target", "classification has one target column")
+    elif is_rounded(column):
+        findings.refuse(
+            "/task/target",
+            f"column '{column.name}' has whole numbers from 2^53 on, which were rounded: two classes may have "
+            "become one; write the labels as text, or set task.kind to regression",
+        )
+    elif column.kind == "text" or column.levels is None:
+        findings.refuse(
+            "/task/target",
+            f"column '{column.name}' has too many different values, or fractions, to be a class; "
+            "set task.kind to regression or choose another target",
+        )
+    return column.levels
+
+
+def check_target_values(kind: TaskKind, targets: list[ColumnReport], findings: Findings) -> None:
+    """Text has no quantity, and one value teaches nothing."""
+    for column in targets:
+        if kind == "regression" and column.kind != "numeric":
+            findings.refuse("/task/kind", f"target '{column.name}' holds text; regression needs numbers")
+        elif column.distinct == 1:
+            what = "a single class" if kind == "classification" else "a single value"
+            findings.refuse("/task/target", f"target '{column.name}' has {what}: there is nothing to learn")

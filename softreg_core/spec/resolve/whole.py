@@ -1,0 +1,149 @@
+"""All of it in order, and the spec without `auto` that comes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from softreg_core.data.report import ColumnReport, DatasetReport
+from softreg_core.spec.advice import Advice, advise
+from softreg_core.spec.cells import flawed_cells, oversized_cells
+from softreg_core.spec.data import PreprocessSpec
+from softreg_core.spec.estimate import parameter_count, steps_per_epoch
+from softreg_core.spec.fit import misfit_of_task
+from softreg_core.spec.formula import describe
+from softreg_core.spec.inputs import InputShape, TableShape
+from softreg_core.spec.resolve.columns import feature_columns, split_columns, target_columns
+from softreg_core.spec.resolve.findings import Findings
+from softreg_core.spec.resolve.parts import check_classes_of_parts, check_dividing_columns, filled_split, part_sizes
+from softreg_core.spec.resolve.target import TaskKind, check_target_values, class_labels, task_kind
+from softreg_core.spec.split import SplitSizes
+from softreg_core.spec.train import TrainSpec
+from softreg_core.spec.training import CheckpointsSpec
+
+__all__ = ["Resolution", "resolve"]
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """A spec that fits its data, and what follows from the two together."""
+
+    spec: TrainSpec
+    """No `auto` left except `resources.device`, which the claiming worker decides."""
+    shape: InputShape
+    outputs: int
+    labels: tuple[str, ...] | None
+    """Class labels in code order; None for regression."""
+    sizes: SplitSizes
+    """Of grouped rows as near to these as the groups allow."""
+    parameters: int
+    total_steps: int
+    formula: str
+    advice: tuple[Advice, ...]
+
+
+def resolve(spec: TrainSpec, report: DatasetReport) -> Resolution:
+    """Fill every `auto` of `spec` from the dataset's report.
+
+    Raises:
+        SpecError: the spec does not fit the data; every problem found is in it.
+    """
+    findings = Findings(advise(spec))
+    targets = target_columns(spec.task, report, findings)
+    dividing = split_columns(spec.split, report, findings)
+    features = feature_columns(spec.task, report, targets, dividing, findings)
+    findings.problems += flawed_cells(_each_once([*targets, *features, *dividing]))
+    sizes = part_sizes(spec.split, report, findings)
+    check_dividing_columns(spec.split, targets, features, findings)
+    if not targets and spec.task.kind == "auto":
+        raise findings.refusal()  # whatever else there is depends on the task, which is not known
+    kind = task_kind(spec.task, targets, findings)
+    labels = class_labels(kind, targets, findings)
+    check_target_values(kind, targets, findings)
+    filled = _filled(spec, report, kind, targets, features, sizes, findings)
+    _check_sizes_of_values(filled, targets, features, findings)
+    check_classes_of_parts(filled, targets, sizes, findings)
+    if findings.problems:
+        raise findings.refusal()
+    shape, outputs = TableShape(numbers=len(features)), len(labels) if labels else len(targets)
+    return Resolution(
+        spec=filled,
+        shape=shape,
+        outputs=outputs,
+        labels=labels,
+        sizes=sizes,
+        parameters=parameter_count(filled.net, shape, outputs),
+        total_steps=steps_per_epoch(sizes.train, filled.training.batch_size) * filled.training.epochs,
+        formula=describe(filled.loss),
+        advice=tuple(findings.advice),
+    )
+
+
+def _each_once(columns: list[ColumnReport]) -> list[ColumnReport]:
+    return list({column.name: column for column in columns}.values())
+
+
+def _filled(
+    spec: TrainSpec,
+    report: DatasetReport,
+    kind: TaskKind,
+    targets: list[ColumnReport],
+    features: list[ColumnReport],
+    sizes: SplitSizes,
+    findings: Findings,
+) -> TrainSpec:
+    """The spec without `auto`."""
+    is_class = kind == "classification"
+    misfit = misfit_of_task(spec.loss.base, kind)
+    if misfit is not None:
+        findings.refuse("/loss/base/kind", misfit)
+    task = {
+        "kind": kind,
+        "target": tuple(column.name for column in targets),
+        "features": tuple(column.name for column in features),
+    }
+    split = filled_split(spec.split, report, sizes, findings, is_class=is_class)
+    return spec.model_copy(
+        update={
+            "task": spec.task.model_copy(update=task),
+            "split": split,
+            "preprocess": _filled_preprocess(spec.preprocess, findings, is_class=is_class),
+            "checkpoints": _filled_checkpoints(
+                spec.checkpoints, findings, is_class=is_class, is_validated=split.validation > 0.0
+            ),
+        }
+    )
+
+
+def _filled_preprocess(preprocess: PreprocessSpec, findings: Findings, *, is_class: bool) -> PreprocessSpec:
+    if is_class and preprocess.target == "standardize":
+        findings.refuse("/preprocess/target", "class labels cannot be standardised")
+    if preprocess.target != "auto":
+        return preprocess
+    return preprocess.model_copy(update={"target": "none" if is_class else "standardize"})
+
+
+def _filled_checkpoints(
+    checkpoints: CheckpointsSpec, findings: Findings, *, is_class: bool, is_validated: bool
+) -> CheckpointsSpec:
+    own = "val.accuracy" if is_class else "val.r2"
+    foreign = {"val.r2", "val.mae"} if is_class else {"val.accuracy"}
+    monitor = own if checkpoints.monitor == "auto" else checkpoints.monitor
+    if monitor in foreign:
+        task = "classification" if is_class else "regression"
+        findings.refuse("/checkpoints/monitor", f"{monitor} does not exist for {task}")
+    keep_best = checkpoints.keep_best
+    if not is_validated and keep_best:
+        if checkpoints.monitor != "auto":
+            findings.refuse("/checkpoints/monitor", "there are no validation rows to monitor")
+        message = "no validation rows: the last epoch's model is delivered"
+        findings.advise("no_validation", "/split/validation", message)
+        keep_best = False
+    return checkpoints.model_copy(update={"monitor": monitor, "keep_best": keep_best})
+
+
+def _check_sizes_of_values(
+    spec: TrainSpec, targets: list[ColumnReport], features: list[ColumnReport], findings: Findings
+) -> None:
+    findings.problems += oversized_cells(features, is_standardized=spec.preprocess.features == "standardize")
+    if spec.task.kind == "regression":
+        findings.problems += oversized_cells(targets, is_standardized=spec.preprocess.target == "standardize")
