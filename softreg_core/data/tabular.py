@@ -92,6 +92,8 @@ class Part:
     """What the network is called with, each (N, ...); softreg_core.spec.inputs says which tensors there are."""
     target: Tensor
     """int64 class codes (N,), or float32 (N, C), scaled."""
+    weight: Tensor | None = None
+    """float32 (N,), not negative: a row's weight in the loss; None when all weigh the same."""
 
     @property
     def rows(self) -> int:
@@ -100,11 +102,13 @@ class Part:
 
     def take(self, rows: slice | Tensor) -> Part:
         """Some of the rows: a slice, or row numbers in any order."""
-        return Part(tuple(tensor[rows] for tensor in self.inputs), self.target[rows])
+        weight = None if self.weight is None else self.weight[rows]
+        return Part(tuple(tensor[rows] for tensor in self.inputs), self.target[rows], weight)
 
     def to(self, device: torch.device) -> Part:
         """The same rows on a device."""
-        return Part(tuple(tensor.to(device) for tensor in self.inputs), self.target.to(device))
+        weight = None if self.weight is None else self.weight.to(device)
+        return Part(tuple(tensor.to(device) for tensor in self.inputs), self.target.to(device), weight)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,20 +6,18 @@ import time
 from collections.abc import Callable, Generator
 
 import torch
-from torch import Tensor, nn
 
 from softreg_core.data.tabular import Part, PreparedData
+from softreg_core.engine.batches import Batches, ResidentBatches
 from softreg_core.engine.best import BestEpoch
 from softreg_core.engine.events import EpochEnded, Finished, Progress, TrainedModel
-from softreg_core.engine.optimizer import build_optimizer, optimizer_tensors, restore_optimizer
-from softreg_core.engine.order import epoch_order
 from softreg_core.engine.record import LossRecord
 from softreg_core.engine.state import TrainingState
+from softreg_core.engine.step import Stepper, copies, load_tensors
 from softreg_core.errors import DataError, NonFiniteLossError
 from softreg_core.evaluate import evaluate
 from softreg_core.losses import DataMeta, build_loss
 from softreg_core.nets import build_net
-from softreg_core.spec.estimate import steps_per_epoch
 from softreg_core.spec.train import TrainSpec
 
 __all__ = ["Control", "Run"]
@@ -42,27 +40,33 @@ class Run:
         self.spec = spec
         self.device = device
         self.preprocessing = data.preprocessing
-        self._train, self._validation, self._test = (
-            part.to(device) for part in (data.train, data.validation, data.test)
-        )
-        outputs = data.preprocessing.outputs
-        self.net = build_net(spec.net, data.preprocessing.shape, outputs, spec.training.seed).to(device)
-        self.steps_per_epoch = steps_per_epoch(self._train.rows, spec.training.batch_size)
-        total_steps = spec.training.epochs * self.steps_per_epoch
-        self._loss = build_loss(spec.loss, DataMeta(outputs, data.preprocessing.task, total_steps)).to(device)
-        self._optimizer = build_optimizer(spec.optimizer, self._trained())
-        self._batch_size = spec.training.batch_size
-        self._record = LossRecord(self._train.rows, self._batch_size, device)
+        self._validation, self._test = data.validation.to(device), data.test.to(device)
+        self._batches = self._source(data)
+        self.steps_per_epoch = self._batches.steps_per_epoch
+        self._stepper = self._build_stepper()
+        steps_between_readings = min(self.steps_per_epoch, _STEPS_PER_READING)
+        self._record = LossRecord(steps_between_readings * self._batches.most_rows, device)
         self.best = BestEpoch(spec.checkpoints.monitor, is_kept=spec.checkpoints.keep_best)
         self.step = self.epoch = self.step_in_epoch = 0
         self.stored_step: int | None = None
         self.last_good: TrainingState | None = None
         self.metrics: dict[str, float] = {}
 
+    def _source(self, data: PreparedData) -> Batches:
+        training = self.spec.training
+        return ResidentBatches(data.train.to(self.device), training.batch_size, training.seed)
+
+    def _build_stepper(self) -> Stepper:
+        spec, preprocessing = self.spec, self.preprocessing
+        net = build_net(spec.net, preprocessing.shape, preprocessing.outputs, spec.training.seed).to(self.device)
+        total_steps = spec.training.epochs * self.steps_per_epoch
+        meta = DataMeta(preprocessing.outputs, preprocessing.task, total_steps)
+        return Stepper(spec, net, build_loss(spec.loss, meta).to(self.device))
+
     @property
     def parameters(self) -> int:
         """Number of trainable numbers."""
-        return sum(parameter.numel() for parameter in self.net.parameters())
+        return sum(parameter.numel() for parameter in self._stepper.net.parameters())
 
     def restore(self, state: TrainingState, best_state: TrainingState | None) -> None:
         """Go on from `state`.
@@ -80,46 +84,31 @@ class Run:
             raise DataError(f"the best checkpoint, of step {state.best.step}, is needed to resume", "wrong_checkpoint")
         if state.step != state.epoch * self.steps_per_epoch + state.step_in_epoch:
             raise DataError(f"step {state.step} is not in epoch {state.epoch} of this data", "wrong_checkpoint")
-        _load_tensors(self.net, state.model)
-        _load_tensors(self._loss, state.loss)
-        restore_optimizer(self._optimizer, self._trained(), state.optimizer)
+        self._stepper.restore(state)
         self.step, self.epoch, self.step_in_epoch = state.step, state.epoch, state.step_in_epoch
         self.stored_step = self.step
         self.last_good = state
         self.metrics = dict(state.metrics)
         self.best.restore(state.best, best_state)
-        first_step = self.step - self.step_in_epoch
-        self._record.begin(self.epoch, first_step, self.step_in_epoch * self._batch_size, state.loss_sums)
+        self._record.begin(self.epoch, self.step, state.numbers.get("record/mass", 0.0), state.loss_sums)
 
     def train_epoch(self, control: Control) -> Generator[Progress, None, str | None]:
         """Steps up to the end of the epoch; returns what `control` says when it says something."""
-        order = torch.from_numpy(epoch_order(self.spec.training.seed, self.epoch, self._train.rows)).to(self.device)
-        # In order once per epoch: then every batch is a slice, which costs nothing.
-        ordered = self._train.take(order)
-        self.net.train()
-        self._loss.train()
+        self._stepper.begin_epoch()
         spoke_at = time.monotonic()
-        while self.step_in_epoch < self.steps_per_epoch:
+        for batch in self._batches(self.epoch, self.step_in_epoch):
             reason = control()
             if reason is not None:
                 return reason
-            rows = slice(self.step_in_epoch * self._batch_size, (self.step_in_epoch + 1) * self._batch_size)
-            self._take_step(ordered.take(rows))
+            self._record.add(self._stepper.take(batch, self.step))
+            self.step += 1
+            self.step_in_epoch += 1
             if self.step_in_epoch % _STEPS_PER_READING == 0:
                 self._record.read()
             if time.monotonic() - spoke_at >= _PROGRESS_SECONDS:
                 spoke_at = time.monotonic()
                 yield Progress(self.step, self.epoch)
         return None
-
-    def _take_step(self, batch: Part) -> None:
-        parts = self._loss(self.net(*batch.inputs), batch.target, step=self.step)
-        self._optimizer.zero_grad()
-        parts.total.mean().backward()
-        self._optimizer.step()
-        self._record.add(parts)
-        self.step += 1
-        self.step_in_epoch += 1
 
     def end_epoch(self, *, keep_step_losses: bool) -> EpochEnded:
         """Evaluate, see whether this epoch is the best, and stand at the start of the next one."""
@@ -141,8 +130,7 @@ class Run:
             NonFiniteLossError: one of them is not finite; the last step's gradient shows in the weights only.
         """
         self._record.read()
-        finite = torch.stack([parameter.detach().isfinite().all() for parameter in self._trained().values()])
-        if not bool(finite.all()):
+        if not self._stepper.is_finite():
             raise NonFiniteLossError(
                 f"the gradient of the loss made a weight NaN or infinite at step {self.step}",
                 self.step,
@@ -154,6 +142,7 @@ class Run:
         """A copy of everything, on the CPU; made once where an epoch ends."""
         if self.last_good is not None and self.last_good.step == self.step:
             return self.last_good
+        captured = self._stepper.capture()
         return TrainingState(
             step=self.step,
             epoch=self.epoch,
@@ -161,20 +150,22 @@ class Run:
             loss_sums=self._record.sums,
             metrics=dict(self.metrics),
             best=self.best.best,
-            model=_copies(self.net.state_dict()),
-            loss=_copies(self._loss.state_dict()),
-            optimizer=optimizer_tensors(self._optimizer, self._trained()),
+            model=captured.model,
+            loss=captured.loss,
+            optimizer=captured.optimizer,
+            more=captured.more,
+            numbers=captured.numbers | {"record/mass": self._record.mass},
         )
 
     def finish(self) -> Finished:
         """The model to deliver, measured on the test rows; the run is over."""
         metrics = dict(self.metrics)
         if self.best.state is not None:
-            _load_tensors(self.net, self.best.state.model)
-            _load_tensors(self._loss, self.best.state.loss)
+            load_tensors(self._stepper.net, self.best.state.model)
+            load_tensors(self._stepper.loss, self.best.state.loss)
             metrics = dict(self.best.state.metrics)
         metrics |= self._measured("test", self._test)
-        model = TrainedModel(self.spec, _copies(self.net.state_dict()), self.preprocessing)
+        model = TrainedModel(self.spec, copies(self._stepper.net.state_dict()), self.preprocessing)
         best_step = None if self.best.best is None else self.best.best.step
         return Finished(model, metrics, self.step, self.epoch, best_step)
 
@@ -183,26 +174,5 @@ class Run:
             return {}
         scaling = self.preprocessing.target
         scale = None if scaling is None else scaling.scale
-        measured = evaluate(self.net, self._loss, part.inputs, part.target, target_scale=scale)
+        measured = evaluate(self._stepper.net, self._stepper.loss, part.inputs, part.target, target_scale=scale)
         return {f"{name}.{metric}": value for metric, value in measured.items()}
-
-    def _trained(self) -> dict[str, nn.Parameter]:
-        """What the optimiser changes, by name: the network's parameters, and the loss's own where it has some."""
-        of_loss = {f"loss.{name}": parameter for name, parameter in self._loss.named_parameters()}
-        return dict(self.net.named_parameters()) | of_loss
-
-
-def _load_tensors(module: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Put stored tensors into a module.
-
-    Raises:
-        DataError: they are not this module's.
-    """
-    own = module.state_dict()
-    if {name: tensor.shape for name, tensor in own.items()} != {n: t.shape for n, t in tensors.items()}:
-        raise DataError("the checkpoint's tensors do not fit the network", "wrong_checkpoint")
-    module.load_state_dict(tensors)
-
-
-def _copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ class TrainingState:
     step_in_epoch: int
     """Steps done of the epoch that is under way; 0 between epochs."""
     loss_sums: tuple[float, ...]
-    """Sums of each loss part over the examples seen in the epoch that is under way."""
+    """Sums of each loss part, and of each other series, over the examples seen in the epoch that is under way."""
     metrics: dict[str, float]
     """Of the last completed epoch."""
     best: Best | None
@@ -51,6 +51,10 @@ class TrainingState:
     """What the loss keeps between steps; empty for most."""
     optimizer: dict[str, Tensor]
     """By `parameter/quantity`."""
+    more: dict[str, Tensor] = field(default_factory=dict)
+    """By `owner/name`: what else changes from step to step, as a moving average of the weights."""
+    numbers: dict[str, float] = field(default_factory=dict)
+    """By `owner/name`: factors and counters, as the one of the learning rate."""
 
 
 def save_state(state: TrainingState, path: Path) -> None:
@@ -63,10 +67,12 @@ def save_state(state: TrainingState, path: Path) -> None:
         "loss_sums": state.loss_sums,
         "metrics": state.metrics,
         "best": None if state.best is None else asdict(state.best),
+        "numbers": state.numbers,
     }
     tensors = {f"model/{name}": tensor for name, tensor in state.model.items()}
     tensors |= {f"loss/{name}": tensor for name, tensor in state.loss.items()}
     tensors |= {f"optimizer/{name}": tensor for name, tensor in state.optimizer.items()}
+    tensors |= {f"more/{name}": tensor for name, tensor in state.more.items()}
     # One metadata key, so that equal states give equal bytes; NaN metrics stay NaN, this JSON is for us alone.
     save_file(tensors, path, metadata={"softreg": json.dumps(facts, sort_keys=True)})
 
@@ -91,6 +97,7 @@ def load_state(path: Path) -> TrainingState:
             model=_under("model/", tensors),
             loss=_under("loss/", tensors),
             optimizer=_under("optimizer/", tensors),
+            more=_under("more/", tensors),
         )
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"not a state of training: {error}", "unreadable") from error

@@ -143,13 +143,13 @@ def test_a_single_step_s_divergence_is_blamed_when_only_it_is_bad(blobs, ready):
     from softreg_core.engine.record import LossRecord
     from softreg_core.losses import LossParts
 
-    record = LossRecord(rows=6, batch_size=2, device=torch.device("cpu"))
-    record.begin(epoch=4, first_step=12)
+    record = LossRecord(most_rows=6, device=torch.device("cpu"))
+    record.begin(epoch=4, step=12)
     fine, bad = torch.ones(2), torch.tensor([1.0, torch.nan])
-    record.add(LossParts(fine, fine, fine))
+    record.add(LossParts(fine, fine, fine)._asdict())
     record.read()
-    record.add(LossParts(fine, fine, fine))
-    record.add(LossParts(bad, fine, bad))
+    record.add(LossParts(fine, fine, fine)._asdict())
+    record.add(LossParts(bad, fine, bad)._asdict())
     with pytest.raises(NonFiniteLossError) as caught:
         record.read()
     assert (caught.value.step, caught.value.term, caught.value.epoch) == (15, "divergence", 5)

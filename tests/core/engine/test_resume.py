@@ -92,10 +92,10 @@ def test_with_another_order_function_the_bits_differ(blobs, ready, digest, tmp_p
     spec, data = ready(blobs, training=TRAINING)
     wanted = last_state(events_of(spec, data))
     first = events_of(spec, data, control=stop_after(6))
-    from softreg_core.engine import run
+    from softreg_core.engine import batches
     from softreg_core.engine.order import epoch_order
 
-    monkeypatch.setattr(run, "epoch_order", lambda seed, epoch, rows: epoch_order(seed, epoch + 1, rows))
+    monkeypatch.setattr(batches, "epoch_order", lambda seed, epoch, rows: epoch_order(seed, epoch + 1, rows))
     got = last_state(resumed(spec, data, first, tmp_path))
     assert digest(got.model, got.optimizer) != digest(wanted.model, wanted.optimizer)
 

@@ -113,10 +113,10 @@ def test_the_monitor_decides_what_is_best_and_in_which_direction(blobs, ready, m
 
 
 def test_an_epoch_s_state_is_copied_once_whether_it_is_the_best_or_due_or_both(blobs, ready, monkeypatch):
-    from softreg_core.engine import run
+    from softreg_core.engine import step
 
     copied = []
-    monkeypatch.setattr(run, "optimizer_tensors", lambda *given: copied.append(1) or optimizer_tensors(*given))
+    monkeypatch.setattr(step, "optimizer_tensors", lambda *given: copied.append(1) or optimizer_tensors(*given))
     spec, data = ready(blobs, training={"epochs": 6}, checkpoints={"every_epochs": 2})
     assert len(of_kind(events_of(spec, data), CheckpointDue)) >= 3
     assert len(copied) == 6
@@ -174,14 +174,14 @@ def test_the_same_job_twice_gives_the_same_bits(blobs, ready, digest):
 
 def test_each_epoch_has_another_order(blobs, ready, monkeypatch):
     orders = []
-    from softreg_core.engine import run
+    from softreg_core.engine import batches
     from softreg_core.engine.order import epoch_order
 
     def noted(seed, epoch, rows):
         orders.append((seed, epoch, tuple(epoch_order(seed, epoch, rows))))
         return epoch_order(seed, epoch, rows)
 
-    monkeypatch.setattr(run, "epoch_order", noted)
+    monkeypatch.setattr(batches, "epoch_order", noted)
     spec, data = ready(blobs, training={"epochs": 3, "seed": 9})
     events_of(spec, data)
     assert [(seed, epoch) for seed, epoch, _ in orders] == [(9, 0), (9, 1), (9, 2)]

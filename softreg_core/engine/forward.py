@@ -1,0 +1,41 @@
+"""From a batch to what the loss compares: the network's passes, and whatever else a loss takes besides one of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from softreg_core.data.tabular import Part
+
+__all__ = ["Forward", "Predicted"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Predicted:
+    """What a loss is called with besides the target."""
+
+    prediction: Tensor
+    """float32 (B, C)."""
+    extras: dict[str, Tensor] = field(default_factory=dict)
+    """Further arguments of the loss by name: `variance`, `second`, `teacher`."""
+
+
+class Forward:
+    """Calls the network for a training step.
+
+    Whatever is random in a pass is a function of (seed, purpose, step, pass): no generator moves on from step to step.
+    """
+
+    def __init__(self, net: nn.Module, seed: int) -> None:
+        self.net = net
+        self.seed = seed
+
+    def __call__(self, batch: Part, step: int) -> Predicted:  # noqa: ARG002  what is random is keyed by the step
+        """The passes of one step.
+
+        Args:
+            batch: rows on the network's device.
+            step: optimiser steps done in the run.
+        """
+        return Predicted(self.net(*batch.inputs))
