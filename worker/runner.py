@@ -86,7 +86,8 @@ class Runner:
 
 def _train(request: RunRequest, wish: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     """One training run as a stream of messages."""
-    from softreg_core.data.tabular import load_table, prepare
+    from softreg_core.data.table import load_table
+    from softreg_core.data.tabular import prepare
     from softreg_core.engine import events, train
     from softreg_core.spec import TrainSpec
 

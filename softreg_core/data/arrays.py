@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from softreg_core.data.report import ColumnReport, DatasetReport, Flaw
 from softreg_core.data.summary import Tally, numeric_report
-from softreg_core.data.tabular import Table
+from softreg_core.data.table import Table
 from softreg_core.errors import DataError
 
 __all__ = ["table_from_arrays"]

@@ -10,6 +10,9 @@ A cell without its surrounding white space is
 A column is numeric when at least half of its cells that are not missing are numbers, or when all of them are
 `true` or `false` in any case. Otherwise it is a category when it has few different texts, none of them long;
 otherwise, and when every cell is missing, text.
+
+Cells of a column of numbers are not kept as texts. So a column that was one until texts outnumbered its numbers is
+reported as text and not stored, with a remark.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from softreg_core.data.flat_columns import Texts
 from softreg_core.data.parsed import CategoryColumn, NumericColumn, TextColumn
 from softreg_core.data.request import DISTINCT_LIMIT
 from softreg_core.data.summary import Tally
@@ -47,6 +51,7 @@ class CsvColumn:
         self.name = name
         self._few: _FewTexts | None = _FewTexts()
         self._numbers = _Numbers()
+        self._texts: Texts | None = None
         self._first: list[str] = []
 
     def add(self, cells: Sequence[str]) -> None:
@@ -57,14 +62,20 @@ class CsvColumn:
             if self._few.add(texts):
                 return
             self._few.pour_into(self._numbers)
+            self._texts = None if self._numbers.are_most() else self._few.as_texts()
             self._few = None
         self._numbers.add(texts)
+        if self._texts is not None:
+            for text in texts:
+                self._texts.add(None if text in MISSING else text)
+            if self._numbers.are_most():
+                self._texts = None
 
     def finish(self) -> NumericColumn | CategoryColumn | TextColumn:
         """Decide what the column is; it cannot be used afterwards."""
         few = self._few
         if few is None:
-            return self._numbers.finish(self.name, None, resembles_numbers=_look_like_numbers(self._first))
+            return self._numbers.finish(self.name) or self._text(self._texts, None, self._first)
         few.pour_into(self._numbers)
         levels = few.levels()
         if levels and all(level.lower() in _BOOLEANS for level in levels):
@@ -75,7 +86,11 @@ class CsvColumn:
             return CategoryColumn(
                 self.name, codes, order, self._numbers.missing.flaws(), resembles_numbers=_look_like_numbers(levels)
             )
-        return self._numbers.finish(self.name, len(levels), resembles_numbers=_look_like_numbers(levels))
+        return self._numbers.finish(self.name) or self._text(few.as_texts() if levels else None, len(levels), levels)
+
+    def _text(self, texts: Texts | None, distinct: int | None, some: Sequence[str]) -> TextColumn:
+        stored = None if texts is None else texts.finish(self.name, distinct)
+        return TextColumn(self.name, self._numbers.missing.flaws(), distinct, stored, _look_like_numbers(some))
 
 
 class _FewTexts:
@@ -112,6 +127,14 @@ class _FewTexts:
         is_text = np.array([*(value is None for value in read), False], dtype=bool)
         for block in self._blocks:
             numbers.take(values[block], is_missing=block < 0, is_text=is_text[block])
+
+    def as_texts(self) -> Texts:
+        """Every cell as its text."""
+        levels, texts = [*self.levels(), None], Texts()
+        for block in self._blocks:
+            for code in block.tolist():
+                texts.add(levels[code])
+        return texts
 
     def sorted_codes(self) -> tuple[tuple[str, ...], NDArray[np.int32]]:
         """The levels sorted, and the codes that go with that order."""
@@ -153,10 +176,10 @@ class _Numbers:
         present = self._rows - self.missing.count
         return present > 0 and 2 * self._texts.count <= present
 
-    def finish(self, name: str, distinct_texts: int | None, *, resembles_numbers: bool) -> NumericColumn | TextColumn:
-        """The column of numbers, or of text when too few are."""
+    def finish(self, name: str) -> NumericColumn | None:
+        """The column of numbers; None when too few are."""
         if not self.are_most():
-            return TextColumn(name, self.missing.flaws(), distinct_texts, resembles_numbers)
+            return None
         flaws = (*self.missing.flaws(), *self._texts.flaws(), *self._non_finite.flaws())
         blocks, self._blocks = self._blocks, []
         return NumericColumn(name, np.concatenate(blocks), flaws)

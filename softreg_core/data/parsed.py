@@ -11,12 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
+from softreg_core.data.flat_columns import FlatColumn
 from softreg_core.data.report import EXACT_INTEGERS, ColumnReport, DatasetReport, Flaw
 from softreg_core.data.request import Format, ParseLimits
 from softreg_core.data.summary import numeric_report
 from softreg_core.errors import DataError
 
-__all__ = ["CategoryColumn", "NumericColumn", "ParsedTable", "TextColumn", "parsed_table", "remarks_on", "spare_levels"]
+__all__ = [
+    "CategoryColumn",
+    "Column",
+    "NumericColumn",
+    "ParsedTable",
+    "TextColumn",
+    "parsed_table",
+    "remarks_on",
+    "spare_levels",
+]
 
 LEVELS_OF_NUMBERS = 200_000
 """Levels of numeric columns that a report lists in all; more would make every reply about the dataset heavy."""
@@ -46,17 +56,22 @@ class CategoryColumn:
 
 @dataclass(frozen=True, slots=True)
 class TextColumn:
-    """A column that is reported and not stored."""
+    """A column of texts, stored unless every cell is missing or the texts were given up for numbers."""
 
     name: str
     flaws: tuple[Flaw, ...] = ()
     distinct: int | None = None
+    stored: FlatColumn | None = None
     resembles_numbers: bool = False
+
+
+Column = NumericColumn | CategoryColumn | TextColumn | FlatColumn
+"""A column of any kind."""
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedTable:
-    """Tensors by name, each (rows, k), and the report that says which column lies where."""
+    """Tensors by name (softreg_core.data.table), and the report that says which column lies where."""
 
     tensors: dict[str, NDArray[Any]]
     report: DatasetReport
@@ -84,17 +99,18 @@ class ParsedTable:
 
 
 def parsed_table(
-    columns: Sequence[NumericColumn | CategoryColumn | TextColumn],
+    columns: Sequence[Column],
     *,
     file_format: Format,
     rows: int,
     warnings: Sequence[str] = (),
 ) -> ParsedTable:
-    """Columns of a CSV file or a sample, as the tensors `numbers` and `codes` and their report."""
+    """Columns as tensors, `numbers`, `codes` and `flat.I` for the I-th column if of another kind, and their report."""
     numbers: list[NDArray[np.float64]] = []
     codes: list[NDArray[np.int32]] = []
+    tensors: dict[str, NDArray[Any]] = {}
     reports: list[ColumnReport] = []
-    for column in columns:
+    for index, column in enumerate(columns):
         match column:
             case NumericColumn():
                 reports.append(_numeric(column, len(numbers)))
@@ -102,12 +118,16 @@ def parsed_table(
             case CategoryColumn():
                 reports.append(_category(column, len(codes)))
                 codes.append(column.codes)
-            case TextColumn():
+            case TextColumn(stored=None):
                 reports.append(
                     ColumnReport(name=column.name, kind="text", distinct=column.distinct, flaws=column.flaws)
                 )
+            case TextColumn(stored=flat) | (FlatColumn() as flat):
+                assert flat is not None  # noqa: S101 - the case before
+                reports.append(flat.report(f"flat.{index}"))
+                tensors |= {f"flat.{index}{suffix}": values for suffix, values in flat.tensors.items()}
     stacks: dict[str, Sequence[NDArray[Any]]] = {"numbers": numbers, "codes": codes}
-    tensors = {name: np.stack(stack, axis=1) for name, stack in stacks.items() if stack}
+    tensors |= {name: np.stack(stack, axis=1) for name, stack in stacks.items() if stack}
     remarks = (*warnings, *_remarks_on_texts(columns), *remarks_on(reports, rows))
     return ParsedTable(
         tensors, DatasetReport(format=file_format, rows=rows, columns=spare_levels(reports), warnings=remarks)
@@ -166,15 +186,17 @@ def remarks_on(columns: Sequence[ColumnReport], rows: int) -> list[str]:
     return _first(remarks)
 
 
-def _remarks_on_texts(columns: Sequence[NumericColumn | CategoryColumn | TextColumn]) -> list[str]:
-    return _first(
-        [
-            f"column '{column.name}' was read as text: its cells look like numbers with separators, percent or "
-            "currency signs; write plain numbers, such as 1000 or 0.05"
-            for column in columns
-            if not isinstance(column, NumericColumn) and column.resembles_numbers
-        ]
-    )
+def _remarks_on_texts(columns: Sequence[Column]) -> list[str]:
+    remarks = []
+    for column in columns:
+        if isinstance(column, CategoryColumn | TextColumn) and column.resembles_numbers:
+            remarks.append(
+                f"column '{column.name}' was read as text: its cells look like numbers with separators, percent or "
+                "currency signs; write plain numbers, such as 1000 or 0.05"
+            )
+        if isinstance(column, TextColumn) and column.stored is None and column.distinct is None:
+            remarks.append(f"column '{column.name}' was not stored: its cells are numbers at first and texts later")
+    return _first(remarks)
 
 
 def _first(remarks: list[str]) -> list[str]:

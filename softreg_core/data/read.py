@@ -5,8 +5,8 @@ and prints one JSON object: `{"report": ...}` or `{"error": {"message", "reason"
 Nothing of the file's content goes to stderr. `softreg_core.data.parse` starts it.
 
 The stored table is one safetensors file: `numbers` (rows, k) float64 with NaN for every unusable cell and
-`codes` (rows, k) int32 with -1 for missing, from CSV files and samples; from an NPZ file its arrays, each as
-(rows, k). The report stands in its metadata under `softreg.report`.
+`codes` (rows, k) int32 with -1 for missing; from an NPZ file its arrays, each as (rows, k); columns of another kind as
+softreg_core.data.table says. The report stands in its metadata under `softreg.report`.
 """
 
 from __future__ import annotations

@@ -29,21 +29,25 @@ class Flaw(BaseModel):
 
 
 class ColumnReport(BaseModel):
-    """One column; a wide array of an NPZ file is reported as one column per feature."""
+    """One column; a wide array of an NPZ file is reported as one column per feature.
+
+    A figure that does not apply is None.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    kind: Literal["numeric", "category", "text"]
-    """`numeric`: numbers (booleans as 0 and 1); `category`: few distinct texts; `text`: many, kept out of training."""
+    kind: Literal["numeric", "category", "text", "image", "sound", "sequence"]
+    """`numeric`: numbers (booleans as 0 and 1); `category`: few distinct texts; `text`: many, or long ones; `image`:
+    pixels; `sound`: samples of one channel; `sequence`: steps, each with the same number of values."""
     integral: bool = False
     """Numeric, and every finite value is a whole number."""
     group: str | None = None
-    """The NPZ array that this column belongs to (`features`, `target`)."""
+    """The array that this column belongs to: `features` or `target` of an NPZ file, or a column of lists."""
     tensor: str | None = None
-    """Name of the tensor in the stored file that holds the column; None for `text`."""
+    """Name of the tensor in the stored file that holds the column (softreg_core.data.table); None when none does."""
     position: int | None = None
-    """The column's index along that tensor's second axis."""
+    """The column's index along that tensor's second axis; numbers and categories only."""
     distinct: int | None = None
     """Number of different values; None above `DISTINCT_LIMIT` of softreg_core.data.request."""
     levels: tuple[str, ...] | None = None
@@ -53,6 +57,20 @@ class ColumnReport(BaseModel):
     maximum: float | None = None
     mean: float | None = None
     standard_deviation: float | None = None
+    channels: int | None = None
+    """Images: 1 (gray) or 3 (colours). Sequences: values of one step."""
+    heights: tuple[int, int] | None = None
+    """Images: pixels of the lowest and of the highest."""
+    widths: tuple[int, int] | None = None
+    """Images: pixels of the narrowest and of the widest."""
+    rates: tuple[int, ...] | None = None
+    """Sounds: the sampling rates that occur, in samples a second, ascending."""
+    seconds: tuple[float, float] | None = None
+    """Sounds: how long the shortest and the longest last."""
+    shortest: int | None = None
+    """Sequences: steps of the shortest row. Texts: characters of the shortest."""
+    longest: int | None = None
+    """Sequences: steps of the longest row. Texts: characters of the longest."""
     flaws: tuple[Flaw, ...] = ()
 
 

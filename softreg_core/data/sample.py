@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from softreg_core.data.parse import parse_sample
-from softreg_core.data.tabular import Table, load_table
+from softreg_core.data.table import Table, load_table
 
 __all__ = ["load_sample"]
 

@@ -36,6 +36,12 @@ class Tally:
         if room:
             self.first_rows.extend(rows_before + 1 + int(row) for row in np.flatnonzero(mask)[:room])
 
+    def add_row(self, row: int) -> None:
+        """One more flawed cell, in the row of this number, counted from 0."""
+        self.count += 1
+        if len(self.first_rows) < _FIRST_ROWS:
+            self.first_rows.append(row + 1)
+
     def flaws(self) -> tuple[Flaw, ...]:
         """The report's entry, or nothing when no cell has the flaw."""
         return (Flaw(kind=self.kind, count=self.count, first_rows=tuple(self.first_rows)),) if self.count else ()

@@ -1,87 +1,27 @@
-"""A stored dataset read back, and its columns as the arrays that training needs."""
+"""The columns of a table as the tensors that training needs."""
 
 # N rows, D columns, C target columns
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from softreg_core.data.partition import SplitRows, fold_partition, group_partition, partition
 from softreg_core.data.preprocessing import Preprocessing, Scaling
-from softreg_core.data.report import ColumnReport, DatasetReport
+from softreg_core.data.table import Table
 from softreg_core.errors import DataError
 from softreg_core.spec.split import split_sizes
 from softreg_core.spec.train import TrainSpec
 
-__all__ = ["Part", "PreparedData", "Table", "load_table", "prepare", "split_rows"]
+__all__ = ["Part", "PreparedData", "prepare", "split_rows"]
 
 # Columns are widened to float64 in blocks of about this many numbers, so that a wide table is never held twice.
 _BLOCK = 4_194_304
-
-
-@dataclass(frozen=True, eq=False)
-class Table:
-    """A dataset in memory: the report, and the tensors that its columns point into."""
-
-    report: DatasetReport
-    tensors: dict[str, NDArray[Any]]
-
-    @cached_property
-    def _by_name(self) -> dict[str, ColumnReport]:
-        return {column.name: column for column in self.report.columns}
-
-    def column(self, name: str) -> ColumnReport:
-        """The report of one column.
-
-        Raises:
-            DataError: there is no such column.
-        """
-        if name not in self._by_name:
-            raise DataError(f"the dataset has no column '{name}'", "no_such_column", column=name)
-        return self._by_name[name]
-
-    def values(self, names: Sequence[str]) -> NDArray[np.float64]:
-        """Numeric columns side by side, (N, D), as they were given: not scaled, NaN where a cell is unusable."""
-        return np.stack([self._cells(self.column(name), "numeric").astype(np.float64) for name in names], axis=1)
-
-    def codes(self, name: str) -> NDArray[np.int64]:
-        """Class codes (N,): indices into the column's levels.
-
-        Raises:
-            DataError: the column has no levels, or a cell is none of them.
-        """
-        column = self.column(name)
-        if column.levels is None:
-            raise DataError(f"column '{name}' has no classes", "no_classes", column=name)
-        if column.kind == "category":
-            codes = self._cells(column, "category").astype(np.int64)
-        else:
-            codes = _codes_of_numbers(self._cells(column, "numeric"), column.levels)
-        unknown = np.flatnonzero((codes < 0) | (codes >= len(column.levels)))
-        if unknown.size:
-            row = int(unknown[0]) + 1
-            raise DataError(f"column '{name}', row {row}: no class", "no_class", row=row, column=name)
-        return codes
-
-    def labels(self, name: str) -> NDArray[np.str_]:
-        """Class labels (N,), the text of each row's level."""
-        return np.asarray(self.column(name).levels or (), dtype=np.str_)[self.codes(name)]
-
-    def _cells(self, column: ColumnReport, kind: str) -> NDArray[Any]:
-        if column.kind != kind or column.tensor is None or column.position is None:
-            raise DataError(f"column '{column.name}' is not {kind}", "wrong_kind", column=column.name)
-        return self.tensors[column.tensor][:, column.position]
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,27 +59,6 @@ class PreparedData:
     validation: Part
     test: Part
     preprocessing: Preprocessing
-
-
-def load_table(path: Path) -> Table:
-    """Read a stored dataset ("softreg table 1": one safetensors file, the report in its metadata).
-
-    Raises:
-        DataError: the file is torn or is no stored dataset.
-        OSError: the machine cannot read it; that is not the data's fault.
-    """
-    try:
-        with safe_open(path, framework="numpy") as file:
-            report = DatasetReport.model_validate_json((file.metadata() or {})["softreg.report"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
-    except (SafetensorError, KeyError, ValidationError) as error:
-        raise DataError(f"not a stored dataset: {error}", "unreadable") from error
-    for column in report.columns:
-        shape = tensors[column.tensor].shape if column.tensor in tensors else (0, 0)
-        stored = len(shape) == 2 and shape[0] == report.rows and 0 <= (column.position or 0) < shape[1]
-        if column.tensor is not None and not stored:
-            raise DataError(f"not a stored dataset: column '{column.name}' is missing", "unreadable")
-    return Table(report, tensors)
 
 
 def split_rows(spec: TrainSpec, table: Table) -> SplitRows:
@@ -260,14 +179,3 @@ def _scaled(
         scaled_ND[:, start : start + width] = scaling.apply(block)
         scalings.append(scaling)
     return scaled_ND, Scaling.joined(scalings)
-
-
-def _codes_of_numbers(cells: NDArray[Any], levels: tuple[str, ...]) -> NDArray[np.int64]:
-    """The index of each cell among levels that ascend; -1 where it is none of them."""
-    truth = {"false": 0, "true": 1}
-    if cells.dtype.kind == "b":
-        cells = cells.astype(np.int64)
-    # Of the cells' own type: int64 and uint64 would meet in float64, where neighbours from 2^53 on are one.
-    numbers = np.array([truth[level] if level in truth else int(level) for level in levels], dtype=cells.dtype)
-    codes = np.searchsorted(numbers, cells).clip(max=len(levels) - 1)
-    return np.where(numbers[codes] == cells, codes, -1)

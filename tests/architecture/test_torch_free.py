@@ -26,6 +26,7 @@ SINGLE = (
     "softreg_core.data.read",
     "softreg_core.data.report",
     "softreg_core.data.sklearn_samples",
+    "softreg_core.data.table",
     "softreg_core.errors",
     "softreg_core.lifeline",
 )
