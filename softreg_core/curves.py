@@ -53,14 +53,16 @@ def curve_over_probability(loss: LossSpec, p_N: Vector, classes: int, *, done: f
     """The loss of one example over the probability of its class; the other classes share the rest equally.
 
     Args:
-        loss: with a base of classes; a categorical divergence at temperature 1.
-        p_N: float64 (N,), between 0 and 1, both excluded.
-        classes: K, at least 2.
+        loss: with a base of classes, or with binary_cross_entropy: then the class is a label's truth.
+        p_N: float64 (N,), between 0 and 1, both excluded; at temperature 1.
+        classes: K, at least 2; for a label 2.
         done: share of the run's steps, for an alpha that changes over it.
 
     Raises:
         ValueError: this loss is no function of that probability alone.
     """
+    if loss.base.kind == "binary_cross_entropy" and classes != 2:
+        raise ValueError(f"a label is true or false: its curve is over 2 classes, not {classes}")
     base = _base_of_probability(loss.base, p_N, classes)
     if loss.divergence is None:
         return base
@@ -135,7 +137,7 @@ def _divergence_of_residual(divergence: DivergenceSpec, r: Vector, outputs: int 
 
 def _base_of_probability(base: BaseSpec, p: Vector, classes: int) -> Curve:
     match base.kind:
-        case "cross_entropy":
+        case "cross_entropy" | "binary_cross_entropy":
             return Curve(-np.log(p), -1 / p)
         case "brier":
             share = classes / (classes - 1.0)
@@ -160,11 +162,13 @@ def _divergence_of_probability(divergence: CategoricalSpec | UniformSpec, p: Vec
             return Curve(np.log(classes) - entropy, -entropy_slope)
         short = divergence.threshold - entropy
         return Curve(np.maximum(short, 0.0), np.where(short > 0, -entropy_slope, 0.0))
-    if divergence.temperature != 1.0:
-        raise ValueError("at a temperature other than 1 the divergence depends on more than the probability")
     q = 1 - divergence.epsilon + divergence.epsilon / classes
     others = divergence.epsilon / classes
-    return _categorical(divergence, p, rest, q, others, classes - 1)
+    # The distance of the own logit to the others', ln(p/rest), is what the temperature divides.
+    t = divergence.temperature
+    p_T = 1 / (1 + (classes - 1) * np.exp(-np.log(p / rest) / t))
+    along = _categorical(divergence, p_T, (1 - p_T) / (classes - 1), q, others, classes - 1)
+    return Curve(along.loss, along.gradient * p_T * (1 - p_T) / (t * p * (1 - p)))
 
 
 def _categorical(divergence: CategoricalSpec, p: Vector, rest: Vector, q: float, q_rest: float, others: int) -> Curve:

@@ -15,6 +15,7 @@ from softreg_core.losses.class_bases import (
     symmetric_cross_entropy,
 )
 from softreg_core.losses.gaussian import gaussian
+from softreg_core.losses.labels import Labels, binary_cross_entropy, labels
 from softreg_core.losses.logits import Classes, classes
 from softreg_core.losses.parts import DataMeta, LossParts
 from softreg_core.losses.redescending import geman_mcclure, welsch
@@ -25,11 +26,13 @@ from softreg_core.losses.sample_program import sample_program
 __all__ = [
     "Classes",
     "DataMeta",
+    "Labels",
     "LossParts",
     "Residual",
     "absolute_error",
     "article",
     "barron",
+    "binary_cross_entropy",
     "brier",
     "build_loss",
     "categorical",
@@ -43,6 +46,7 @@ __all__ = [
     "half_squared_error",
     "huber",
     "inflation",
+    "labels",
     "quantile",
     "residual",
     "sample_program",

@@ -95,7 +95,8 @@ def uniform(pair: Classes, threshold: float | None = None) -> Tensor:
     entropy_B = -(predicted.p * predicted.log_p).sum(1)
     if threshold is None:
         return predicted.open_count.log().squeeze(1) - entropy_B
-    return torch.relu(threshold - entropy_B)
+    # Where a single class is open there is nothing to be uncertain of.
+    return torch.where(predicted.open_count.squeeze(1) > 1.0, torch.relu(threshold - entropy_B), 0.0)
 
 
 def _predicted(pair: Classes, temperature: float) -> _Predicted:

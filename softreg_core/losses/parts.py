@@ -15,7 +15,7 @@ class DataMeta:
     """What a loss may know of the data and the run: the prediction's width, what the target is, how long it goes."""
 
     outputs: int
-    task: Literal["classification", "regression"]
+    task: Literal["classification", "multilabel", "regression"]
     total_steps: int | None = None
     """Optimiser steps of the whole run; needed in training by an alpha that changes over it."""
 

@@ -14,12 +14,13 @@ from softreg_core.losses.categorical import categorical, uniform
 from softreg_core.losses.cauchy import cauchy
 from softreg_core.losses.class_bases import brier, focal, generalized_cross_entropy, symmetric_cross_entropy
 from softreg_core.losses.gaussian import gaussian
+from softreg_core.losses.labels import Labels, binary_cross_entropy
 from softreg_core.losses.logits import Classes
 from softreg_core.losses.parts import DataMeta
 from softreg_core.losses.redescending import geman_mcclure, welsch
 from softreg_core.losses.residual import Residual
 from softreg_core.losses.sample_program import sample_program
-from softreg_core.losses.soft import ClassDivergence, ClassLoss, Divergence, ResidualLoss
+from softreg_core.losses.soft import ClassDivergence, ClassLoss, Divergence, LabelLoss, ResidualLoss
 from softreg_core.losses.weighing import Weighing
 from softreg_core.spec.divergences import CategoricalSpec
 from softreg_core.spec.fit import misfit_of_task
@@ -65,6 +66,11 @@ def _of_classes(kind: str) -> Callable[[LossSpec, DataMeta | None], nn.Module]:
     return build
 
 
+def _of_labels(loss_spec: LossSpec, data_meta: DataMeta | None) -> nn.Module:
+    divergence = _label_divergence(loss_spec)
+    return LabelLoss(binary_cross_entropy, divergence, _weighing(loss_spec, data_meta), data_meta)
+
+
 def _weighing(loss_spec: LossSpec, data_meta: DataMeta | None) -> Weighing:
     total_steps = None if data_meta is None else data_meta.total_steps
     return Weighing(loss_spec.alpha, loss_spec.combine == "convex", total_steps)
@@ -81,6 +87,15 @@ def _class_divergence(loss_spec: LossSpec) -> ClassDivergence | None:
         return None if spec is None else CLASS_DIVERGENCES[spec.kind](spec)
     of_residual = RESIDUAL_DIVERGENCES[spec.kind](spec)
     return lambda pair: of_residual(pair.residual())
+
+
+def _label_divergence(loss_spec: LossSpec) -> Callable[[Labels], Tensor] | None:
+    """The Bernoulli form: that of two classes for each label, summed over the labels."""
+    spec = loss_spec.divergence
+    if spec is None:
+        return None
+    of_classes = CLASS_DIVERGENCES[spec.kind](spec)
+    return lambda pair: pair.summed(of_classes(pair.each()))
 
 
 def _categorical(spec: CategoricalSpec) -> ClassDivergence:
@@ -114,6 +129,7 @@ CLASS_BASES: dict[str, Callable[[Any], Callable[[Classes], Tensor]]] = {
 BASES: dict[str, Callable[[LossSpec, DataMeta | None], nn.Module]] = {
     **{kind: _of_residuals(kind) for kind in RESIDUAL_BASES},
     **{kind: _of_classes(kind) for kind in CLASS_BASES},
+    "binary_cross_entropy": _of_labels,
 }
 RESIDUAL_DIVERGENCES: dict[str, Callable[[Any], Divergence]] = {
     "article": lambda spec: lambda pair: article(pair.squared, spec.variance.value),

@@ -8,12 +8,13 @@ from typing import Generic, TypeVar
 
 from torch import Tensor, nn
 
+from softreg_core.losses.labels import Labels, labels
 from softreg_core.losses.logits import Classes, classes
 from softreg_core.losses.parts import DataMeta, LossParts
 from softreg_core.losses.residual import Residual, residual
 from softreg_core.losses.weighing import Weighing
 
-__all__ = ["ClassDivergence", "ClassLoss", "Divergence", "Loss", "ResidualLoss"]
+__all__ = ["ClassDivergence", "ClassLoss", "Divergence", "LabelLoss", "Loss", "ResidualLoss"]
 
 Pair = TypeVar("Pair")
 Divergence = Callable[[Residual], Tensor]
@@ -104,3 +105,10 @@ class ClassLoss(Loss[Classes]):
 
     def _pair(self, prediction: Tensor, target: Tensor, weight: Tensor | None) -> Classes:
         return classes(prediction, target, weight, self.data_meta)
+
+
+class LabelLoss(Loss[Labels]):
+    """A base and a divergence of logits and labels that are true or false each by itself."""
+
+    def _pair(self, prediction: Tensor, target: Tensor, weight: Tensor | None) -> Labels:
+        return labels(prediction, target, weight, self.data_meta)

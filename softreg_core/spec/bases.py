@@ -12,6 +12,7 @@ __all__ = [
     "AbsoluteErrorSpec",
     "BarronSpec",
     "BaseSpec",
+    "BinaryCrossEntropySpec",
     "BrierSpec",
     "CrossEntropySpec",
     "FocalSpec",
@@ -72,6 +73,12 @@ class CrossEntropySpec(SpecModel):
     kind: Literal["cross_entropy"] = "cross_entropy"
 
 
+class BinaryCrossEntropySpec(SpecModel):
+    """Minus the log probability of each label's truth, from logits, summed over the labels; multi-label only."""
+
+    kind: Literal["binary_cross_entropy"] = "binary_cross_entropy"
+
+
 class BrierSpec(SpecModel):
     """Half the squared distance of the probabilities from the one-hot row; classification only."""
 
@@ -110,6 +117,7 @@ BaseSpec = Annotated[
     | StudentTSpec
     | BarronSpec
     | CrossEntropySpec
+    | BinaryCrossEntropySpec
     | BrierSpec
     | GeneralizedCrossEntropySpec
     | SymmetricCrossEntropySpec

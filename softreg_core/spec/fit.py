@@ -5,9 +5,11 @@ from __future__ import annotations
 from softreg_core.spec.bases import BaseSpec
 from softreg_core.spec.divergences import DivergenceSpec
 
-__all__ = ["misfit_of_divergence", "misfit_of_task"]
+__all__ = ["label_threshold", "misfit_of_divergence", "misfit_of_task"]
 
 _OF_CLASSES = ("cross_entropy", "brier", "generalized_cross_entropy", "symmetric_cross_entropy", "focal")
+# Their outputs are logits: of one class among several, or of labels that are true or false each by itself.
+_OF_LOGITS = (*_OF_CLASSES, "binary_cross_entropy")
 # Those whose residual a divergence of residuals works on too; brier's is that of the probabilities.
 _WITH_RESIDUALS = ("half_squared_error", "huber", "absolute_error", "brier")
 
@@ -15,10 +17,10 @@ _WITH_RESIDUALS = ("half_squared_error", "huber", "absolute_error", "brier")
 def misfit_of_divergence(base: BaseSpec, divergence: DivergenceSpec) -> str | None:
     """Why `divergence` cannot be added to `base`; None when it can."""
     if divergence.kind in ("categorical", "uniform"):
-        if base.kind not in _OF_CLASSES:
+        if base.kind not in _OF_LOGITS:
             return (
                 f"divergence '{divergence.kind}' compares class distributions and goes with base "
-                f"{_listed(_OF_CLASSES)}, not with {base.kind}: set divergence to null or choose such a base"
+                f"{_listed(_OF_LOGITS)}, not with {base.kind}: set divergence to null or choose such a base"
             )
     elif base.kind not in _WITH_RESIDUALS:
         return (
@@ -30,11 +32,25 @@ def misfit_of_divergence(base: BaseSpec, divergence: DivergenceSpec) -> str | No
 
 def misfit_of_task(base: BaseSpec, task: str) -> str | None:
     """Why `base` cannot be used for `task`; None when it can."""
-    if task == "regression" and base.kind in _OF_CLASSES:
+    if task == "regression" and base.kind in _OF_LOGITS:
         return f"{base.kind} compares classes; the task is regression"
-    if task == "classification" and base.kind == "quantile":
-        return "quantile estimates a quantile of real values; a one-hot row has only 0 and 1"
+    if task != "regression" and base.kind == "quantile":
+        row = "one-hot row" if task == "classification" else "label"
+        return f"quantile estimates a quantile of real values; a {row} has only 0 and 1"
+    if task == "classification" and base.kind == "binary_cross_entropy":
+        # A model with one logit for two classes would be a second form of the same thing, with other shapes.
+        return (
+            "binary_cross_entropy compares labels that are true or false each by itself, and a class excludes the "
+            "others: choose cross_entropy, or task.kind multilabel, which takes a single column of two levels too"
+        )
+    if task == "multilabel" and base.kind in _OF_CLASSES:
+        return f"{base.kind} compares classes of which one is true; for several labels choose binary_cross_entropy"
     return None
+
+
+def label_threshold(base: BaseSpec) -> float:
+    """The output above which a label is true: a logit of 0, or half way between the values 0 and 1."""
+    return 0.0 if base.kind == "binary_cross_entropy" else 0.5
 
 
 def _listed(kinds: tuple[str, ...]) -> str:

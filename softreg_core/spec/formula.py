@@ -74,6 +74,8 @@ def _base(base: BaseSpec) -> str:
             return _barron(base)
         case "cross_entropy":
             return "-ln softmax(z)_y"
+        case "binary_cross_entropy":
+            return "-sum_c [y_c ln p_c + (1 - y_c) ln(1 - p_c)], p = sigmoid(z)"
         case "brier":
             return "1/2 |onehot(y) - softmax(z)|^2"
         case "generalized_cross_entropy":

@@ -33,6 +33,8 @@ OF_CLASSES = [
     {"kind": "uniform"},
     {"kind": "uniform", "threshold": 0.8},
     {"kind": "categorical", "normalize": True},
+    {"kind": "categorical", "temperature": 3.0},
+    {"kind": "categorical", "direction": "jeffreys", "temperature": 0.5},
     *(
         {"kind": "categorical", "direction": direction, "epsilon": 0.2}
         for direction in ("prediction_to_target", "target_to_prediction", "jeffreys", "jensen_shannon")
@@ -81,6 +83,26 @@ def test_over_the_probability(document, classes):
     np.testing.assert_allclose(curve.gradient, gradient.numpy(), rtol=1e-8, atol=1e-10)
 
 
+LABELS = {"base": {"kind": "binary_cross_entropy"}}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [LABELS, *(LABELS | {"divergence": divergence, "alpha": 0.4} for divergence in OF_CLASSES)],
+    ids=name,
+)
+def test_over_the_probability_of_a_label_s_truth(document):
+    spec = LossSpec.model_validate(document)
+    p = torch.tensor([0.001, 0.1, 0.3, 0.55, 0.8, 0.999], dtype=torch.float64, requires_grad=True)
+    curve = curve_over_probability(spec, p.detach().numpy(), 2)
+    for truth in (0.0, 1.0):
+        logits = (p.logit() if truth else -p.logit()).unsqueeze(1)
+        total = build_loss(spec)(logits, torch.full((6, 1), truth, dtype=torch.float64)).total
+        (gradient,) = torch.autograd.grad(total.sum(), p)
+        np.testing.assert_allclose(curve.loss, total.detach().numpy(), rtol=1e-9, atol=1e-14)
+        np.testing.assert_allclose(curve.gradient, gradient.numpy(), rtol=1e-8, atol=1e-10)
+
+
 @pytest.mark.parametrize(
     ("document", "draw"),
     [
@@ -88,12 +110,12 @@ def test_over_the_probability(document, classes):
         ({"base": {"kind": "huber"}}, lambda spec: curve_over_probability(spec, np.full(1, 0.5), 3)),
         ({"divergence": {"kind": "sample_program"}}, lambda spec: curve_over_residual(spec, np.ones(1))),
         (
-            {"base": {"kind": "cross_entropy"}, "divergence": {"kind": "categorical", "temperature": 2}},
+            {"base": {"kind": "binary_cross_entropy"}},
             lambda spec: curve_over_probability(spec, np.full(1, 0.5), 3),
         ),
     ],
-    ids=["classes", "values", "batch", "temperature"],
+    ids=["classes", "values", "batch", "label"],
 )
 def test_a_loss_that_is_no_such_curve_is_refused(document, draw):
-    with pytest.raises(ValueError, match=r"curve is over|no function|more than"):
+    with pytest.raises(ValueError, match=r"curve is over|no function"):
         draw(LossSpec.model_validate(document))

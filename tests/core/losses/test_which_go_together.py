@@ -14,19 +14,21 @@ from softreg_core.losses import DataMeta, build_loss
 from softreg_core.spec import LossSpec
 from softreg_core.spec.loss import BaseSpec, DivergenceSpec
 
-BOTH, CLASSES, VALUES = "classification regression", "classification", "regression"
+CLASSES, LABELS, VALUES = "classification", "multilabel", "regression"
+ALL = (CLASSES, LABELS, VALUES)
 TASKS = {
-    "half_squared_error": BOTH,
-    "huber": BOTH,
-    "absolute_error": BOTH,
-    "quantile": VALUES,
-    "student_t": BOTH,
-    "barron": BOTH,
-    "cross_entropy": CLASSES,
-    "brier": CLASSES,
-    "generalized_cross_entropy": CLASSES,
-    "symmetric_cross_entropy": CLASSES,
-    "focal": CLASSES,
+    "half_squared_error": ALL,
+    "huber": ALL,
+    "absolute_error": ALL,
+    "quantile": (VALUES,),
+    "student_t": ALL,
+    "barron": ALL,
+    "cross_entropy": (CLASSES,),
+    "binary_cross_entropy": (LABELS,),
+    "brier": (CLASSES,),
+    "generalized_cross_entropy": (CLASSES,),
+    "symmetric_cross_entropy": (CLASSES,),
+    "focal": (CLASSES,),
 }
 RESIDUAL = {"article", "inflation", "sample_program", "gaussian", "cauchy", "geman_mcclure", "welsch"}
 OF_CLASSES = {"categorical", "uniform"}
@@ -36,6 +38,7 @@ DIVERGENCES_OF = {
     "absolute_error": RESIDUAL,
     "brier": RESIDUAL | OF_CLASSES,
     "cross_entropy": OF_CLASSES,
+    "binary_cross_entropy": OF_CLASSES,
     "generalized_cross_entropy": OF_CLASSES,
     "symmetric_cross_entropy": OF_CLASSES,
     "focal": OF_CLASSES,
@@ -64,7 +67,7 @@ def test_a_pair_is_accepted_or_refused_with_a_reason(base, divergence):
             LossSpec.model_validate(document)
 
 
-@pytest.mark.parametrize("task", [CLASSES, VALUES])
+@pytest.mark.parametrize("task", ALL)
 @pytest.mark.parametrize("base", kinds(BaseSpec))
 def test_a_base_trains_its_tasks_and_is_refused_for_the_other(base, task):
     for divergence in (None, *sorted(DIVERGENCES_OF.get(base, ()))):
@@ -77,7 +80,7 @@ def test_a_base_trains_its_tasks_and_is_refused_for_the_other(base, task):
             assert [problem.pointer for problem in caught.value.problems] == ["/loss/base/kind"]
             continue
         prediction = torch.linspace(-1.0, 1.0, 12).reshape(4, 3).requires_grad_()
-        target = torch.tensor([0, 1, 2, 1]) if task == CLASSES else torch.rand(4, 3)
+        target = {CLASSES: torch.tensor([0, 1, 2, 1]), LABELS: torch.eye(4)[:, :3], VALUES: torch.rand(4, 3)}[task]
         parts = build_loss(spec, meta)(prediction, target)
         parts.total.mean().backward()
         assert parts.total.shape == (4,)
