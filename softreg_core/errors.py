@@ -7,6 +7,7 @@ SoftregError
 │   ├── ShapeError         arrays of shapes that do not fit each other
 │   └── NonFiniteLossError the loss became NaN or infinite while training
 └── ServiceError           we can mend it (fault = "service")
+    ├── ExportError        a trained model cannot be had in another format
     ├── IntegrityError     stored bytes do not match their digest
     └── ResourceError      memory, time or a device ran out
 
@@ -22,6 +23,7 @@ from typing import Any, ClassVar, Literal
 
 __all__ = [
     "DataError",
+    "ExportError",
     "IntegrityError",
     "NonFiniteLossError",
     "Problem",
@@ -135,6 +137,12 @@ class NonFiniteLossError(UserError):
     def details(self) -> dict[str, Any]:
         """Where it happened."""
         return {"step": self.step, "term": self.term, "epoch": self.epoch}
+
+
+class ExportError(ServiceError):
+    """A trained model cannot be had in another format; the model itself is well."""
+
+    code = "export_failed"
 
 
 class IntegrityError(ServiceError):

@@ -1,5 +1,6 @@
-"""A trained model as two files, and back; see `document` for what they hold."""
+"""A trained model as files, and back; see `document` for what they hold."""
 
+from softreg_core.export.formats import ExportRecord, export_model
 from softreg_core.export.save import save_model
 
-__all__ = ["save_model"]
+__all__ = ["ExportRecord", "export_model", "save_model"]

@@ -6,11 +6,12 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from softreg_core.spec.base import SpecModel
 from softreg_core.spec.data import PreprocessSpec, SplitSpec, TaskSpec
+from softreg_core.spec.export import DEFAULT_EXPORT, ExportFormats
 from softreg_core.spec.loss import LossSpec
 from softreg_core.spec.net import MlpSpec, NetSpec
 from softreg_core.spec.optimizer import AdamSpec, OptimizerSpec
@@ -38,6 +39,8 @@ class TrainSpec(SpecModel):
     optimizer: OptimizerSpec = AdamSpec()
     training: TrainingSpec = TrainingSpec()
     checkpoints: CheckpointsSpec = CheckpointsSpec()
+    export: Annotated[ExportFormats, Field(exclude_if=lambda formats: formats == DEFAULT_EXPORT)] = DEFAULT_EXPORT
+    """Formats of the model besides model.json and the card; all but safetensors are built after training."""
     resources: ResourcesSpec = ResourcesSpec()
 
 

@@ -1,0 +1,120 @@
+"""A trained model as one function of tensors: preprocessing, network, and what its outputs mean."""
+
+# B rows of a batch, D columns of numbers, C outputs, T steps of the longest row
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from softreg_core.data.preprocessing import Scaling
+from softreg_core.export.document import ModelDocument
+from softreg_core.keyed import key_of
+from softreg_core.losses.registry import CLASS_BASES
+from softreg_core.spec.inputs import ImageShape, InputShape, SequenceShape, SoundShape, TableShape, TextShape
+
+__all__ = ["ExportGraph", "dynamic_axes", "example_inputs", "output_name"]
+
+# Axes that a caller chooses; the names stand in the ONNX file.
+_TIMED = ("values", "tokens", "waveform")
+_SPREAD = 1.5
+
+
+class ExportGraph(nn.Module):
+    """From the user's numbers to probabilities, scores or values.
+
+    Inputs are those of `softreg_core.spec.inputs`, with one difference: `numbers` are float64 and in the user's units.
+    A column around 1e9 that varies by 1 would lose everything in float32 before its mean is taken off.
+    """
+
+    def __init__(self, document: ModelDocument, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+        self._kind = output_name(document)
+        self._has_numbers = "numbers" in document.shape.names
+        if self._has_numbers:
+            self._register("feature", document.features.scaling())
+        if document.target is not None:
+            self._register("target", document.target.scaling())
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """`probabilities` or `scores` float32 (B, C), or `values` float64 (B, C) in the user's units."""
+        if self._has_numbers:
+            scaled_BD = (inputs[0] - self.feature_mean) / self.feature_scale
+            inputs = (scaled_BD.to(torch.float32), *inputs[1:])
+        outputs_BC: Tensor = self.net(*inputs)
+        if self._kind == "probabilities":
+            return torch.softmax(outputs_BC, dim=1)
+        if self._kind == "values":
+            return outputs_BC.to(torch.float64) * self.target_scale + self.target_mean
+        return outputs_BC
+
+    def _register(self, name: str, scaling: Scaling) -> None:
+        self.register_buffer(f"{name}_mean", torch.from_numpy(scaling.mean))
+        self.register_buffer(f"{name}_scale", torch.from_numpy(scaling.scale))
+
+    feature_mean: Tensor
+    feature_scale: Tensor
+    target_mean: Tensor
+    target_scale: Tensor
+
+
+def output_name(document: ModelDocument) -> str:
+    """`values` for regression; for classes `probabilities`, or `scores` where the base compares real values."""
+    if document.task == "regression":
+        return "values"
+    return "probabilities" if document.spec.loss.base.kind in CLASS_BASES else "scores"
+
+
+def dynamic_axes(shape: InputShape) -> dict[str, dict[int, str]]:
+    """For each input the axes whose size the caller chooses."""
+    return {name: {0: "batch", **({1: "time"} if name in _TIMED else {})} for name in shape.names}
+
+
+def example_inputs(document: ModelDocument, rows: int, time: int) -> tuple[Tensor, ...]:
+    """Rows such as the training data may have held, made from its statistics; the same for the same arguments.
+
+    Args:
+        document: of the model.
+        rows: B.
+        time: T, for what has a length; the first row is that long, the others are shorter.
+    """
+    key = np.frombuffer(key_of(document.spec.training.seed, "example", rows, time)[:16], dtype="<u8")
+    random = np.random.Generator(np.random.Philox(key=key))
+    lengths = np.concatenate([[time], random.integers(1, time + 1, rows - 1)]).astype(np.int64)
+    match document.shape:
+        case TableShape() as shape:
+            made = _table(document, shape, random, rows)
+        case ImageShape() as shape:
+            made = [random.integers(0, 256, (rows, shape.channels, shape.height, shape.width), dtype=np.uint8)]
+        case SequenceShape() as shape:
+            values = random.normal(scale=_SPREAD, size=(rows, time, shape.channels)).astype(np.float32)
+            made = [_padded(values, lengths), lengths]
+        case TextShape() as shape:
+            tokens = random.integers(min(1, shape.vocabulary - 1), shape.vocabulary, (rows, time))
+            made = [_padded(tokens, lengths), lengths]
+        case SoundShape():
+            waveform = random.uniform(-1.0, 1.0, (rows, time)).astype(np.float32)
+            made = [_padded(waveform, lengths), lengths]
+    return tuple(torch.from_numpy(array) for array in made)
+
+
+def _table(document: ModelDocument, shape: TableShape, random: np.random.Generator, rows: int) -> list[NDArray[Any]]:
+    made: list[NDArray[Any]] = []
+    if shape.numbers:
+        features = document.features.scaling()
+        made.append(features.mean + features.scale * random.normal(scale=_SPREAD, size=(rows, shape.numbers)))
+    if shape.levels:
+        made.append(np.stack([random.integers(0, count, rows) for count in shape.levels], axis=1))
+    return made
+
+
+def _padded(array: NDArray[Any], lengths: NDArray[np.int64]) -> NDArray[Any]:
+    """Zeros from each row's end on."""
+    is_there = np.arange(array.shape[1]) < lengths[:, np.newaxis]
+    is_there = is_there.reshape(is_there.shape + (1,) * (array.ndim - 2))
+    return np.where(is_there, array, array.dtype.type(0))
