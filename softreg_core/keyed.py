@@ -10,7 +10,7 @@ import hashlib
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["key_of", "permutation"]
+__all__ = ["draws", "key_of", "permutation"]
 
 
 def key_of(seed: int, *words: str | int) -> bytes:
@@ -24,6 +24,14 @@ def permutation(rows: int, seed: int, *words: str | int) -> npt.NDArray[np.int64
     Raw 64-bit draws and a stable sort, because NumPy promises the stream of a bit generator across versions
     and does not promise `Generator.permutation`.
     """
-    key = np.frombuffer(key_of(seed, *words)[:16], dtype="<u8")
-    draws = np.random.Philox(key=key).random_raw(rows)
-    return np.argsort(draws, kind="stable").astype(np.int64, copy=False)
+    return np.argsort(draws(0, rows, seed, *words), kind="stable").astype(np.int64, copy=False)
+
+
+def draws(start: int, count: int, seed: int, *words: str | int) -> npt.NDArray[np.uint64]:
+    """Numbers `start` to `start + count - 1` of one stream of 64 random bits each."""
+    generator = np.random.Philox(key=np.frombuffer(key_of(seed, *words)[:16], dtype="<u8"))
+    # A step of its counter gives four numbers.
+    generator.advance(start // 4)
+    before = start % 4
+    drawn: npt.NDArray[np.uint64] = generator.random_raw(before + count)[before:]
+    return drawn
