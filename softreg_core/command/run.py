@@ -1,0 +1,105 @@
+"""One training run from a shell: keeps what it hands out, and stops when it is asked to."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import torch
+
+from softreg_core.command.folder import Folder
+from softreg_core.data.tabular import Table, prepare
+from softreg_core.engine import CheckpointDue, EpochEnded, Finished, Progress, Started, Stopped, train
+from softreg_core.export import save_model
+from softreg_core.spec import TrainSpec
+
+__all__ = ["Watcher", "run"]
+
+
+class Watcher(Protocol):
+    """Who is told how far training is."""
+
+    def began(self, event: Started) -> None:
+        """The first event."""
+
+    def advanced(self, step: int) -> None:
+        """So many steps are done."""
+
+    def measured(self, event: EpochEnded) -> None:
+        """An epoch ended."""
+
+
+def run(spec: TrainSpec, table: Table, folder: Folder, watcher: Watcher) -> Finished | None:
+    """Train to the end, or until Ctrl-C or SIGTERM; then the state is kept, and None is returned.
+
+    Args:
+        spec: resolved against the table.
+        table: the data.
+        folder: new, or with the states of an earlier run, which is gone on with.
+        watcher: told of every event.
+    """
+    data = prepare(spec, table)
+    resume, best = folder.states()
+    folder.forget_after(0 if resume is None else resume.step)
+    with _stopping() as is_asked:
+        events = train(
+            spec,
+            data,
+            resume=resume,
+            resume_best=best,
+            control=lambda: "interrupted" if is_asked() else None,
+            device=_device(spec.resources.device),
+        )
+        for event in events:
+            match event:
+                case Started():
+                    watcher.began(event)
+                case Progress():
+                    watcher.advanced(event.step)
+                case EpochEnded():
+                    folder.note(event)
+                    watcher.measured(event)
+                case CheckpointDue():
+                    folder.store(event.state, is_best=event.is_best)
+                case Stopped():
+                    folder.store(event.state, is_best=False)
+                case Finished():
+                    save_model(event.model, folder.path, event.metrics)
+                    return event
+    return None
+
+
+def _device(wanted: str) -> str:
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return wanted
+
+
+@contextmanager
+def _stopping() -> Iterator[Asked]:
+    """The first Ctrl-C or SIGTERM is a wish, heard between two steps; the second one is Python's own business."""
+    asked = Asked()
+    before = {number: signal.signal(number, asked.hear) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Asked:
+    """Whether somebody asked the run to stop."""
+
+    def __init__(self) -> None:
+        self._is_asked = False
+
+    def __call__(self) -> bool:
+        """Yes or no."""
+        return self._is_asked
+
+    def hear(self, number: int, frame: object) -> None:  # noqa: ARG002 - the signature of a signal handler
+        """A signal came; the next one of its kind ends the process."""
+        self._is_asked = True
+        signal.signal(number, signal.SIG_DFL)

@@ -1,0 +1,126 @@
+"""`python -m softreg_core train`: files in, files out, without any server."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import softreg_core
+from softreg_core.command import app
+
+_CSV = "x,y,price\n" + "".join(f"{i % 7},{i % 5},{3 * (i % 7) - (i % 5) + 0.5}\n" for i in range(80))
+
+
+ENTRY = [sys.executable, "-m", "softreg_core"]
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("data.csv").write_text(_CSV)
+
+    def run(*arguments, spec=None, name="spec.json"):
+        Path(name).write_text(json.dumps(spec if spec is not None else {"training": {"epochs": 6}}))
+        return CliRunner().invoke(app, arguments)
+
+    return run
+
+
+def test_a_spec_and_a_csv_file_become_a_model_that_loads(command, tmp_path):
+    done = command("train", "spec.json", "data.csv", "--out", "run")
+    assert done.exit_code == 0, done.stderr
+    assert "val.r2" in done.stdout
+    assert "epoch 6/6" in done.stderr
+    model = softreg_core.load(tmp_path / "run")
+    assert model.predict([[3, 4], [6, 0]]).shape == (2,)
+    history = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in history] == list(range(1, 7))
+    assert json.loads((tmp_path / "run" / "spec.json").read_text())["task"]["target"] == ["price"]
+
+
+def test_the_result_as_json_is_all_that_stands_on_standard_output(command):
+    done = command("train", "spec.json", "sample:iris", "--out", "run", "--json", "--quiet")
+    assert json.loads(done.stdout)["metrics"]["val.accuracy"] > 0.3
+    assert "epoch" not in done.stderr
+
+
+def test_a_dry_run_says_what_would_be_done_and_writes_nothing(command, tmp_path):
+    done = command("train", "spec.json", "data.csv", "--dry-run", spec={"training": {"epochs": 10}})
+    facts = json.loads(done.stdout)
+    assert (facts["total_steps"], facts["rows"]["train"]) == (20, 64)
+    assert facts["loss"].startswith("1/2 |y - yhat|^2")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data.csv", "spec.json"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "data", "said"),
+    [
+        ({"trainin": {}}, "data.csv", "did you mean 'training'?"),
+        ({"task": {"target": "prize"}}, "data.csv", "did you mean 'price'?"),
+        ({}, "missing.csv", "there is no file"),
+        ({}, "spec.json", "the formats read are"),
+        ({}, "sample:digit", "there is no sample 'digit'"),
+    ],
+)
+def test_what_the_caller_can_mend_is_said_in_sentences_with_status_2(command, tmp_path, spec, data, said):
+    done = command("train", "spec.json", data, "--out", "run", spec=spec)
+    assert done.exit_code == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_spec_that_is_no_json_and_a_folder_in_use_are_refused(command, tmp_path):
+    (tmp_path / "torn.json").write_text('{"training": ')
+    assert "is not JSON" in command("train", "torn.json", "data.csv", "--out", "run").stderr
+    assert "--out DIR is needed" in command("train", "spec.json", "data.csv").stderr
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine.txt").write_text("keep")
+    refused = command("train", "spec.json", "data.csv", "--out", "run")
+    assert refused.exit_code == 2
+    assert "is not empty" in refused.stderr
+    assert "holds no run" in command("train", "spec.json", "data.csv", "--out", "run", "--resume").stderr
+
+
+def test_ctrl_c_keeps_a_checkpoint_and_resuming_gives_the_undisturbed_model(command, tmp_path):
+    spec = {"training": {"epochs": 300, "batch_size": 8}, "checkpoints": {"every_epochs": 1}}
+    whole = command("train", "spec.json", "data.csv", "--out", "whole", "--quiet", spec=spec)
+    assert whole.exit_code == 0, whole.stderr
+    process = subprocess.Popen(
+        [*ENTRY, "train", "spec.json", "data.csv", "--out", "run", "--quiet"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(softreg_core.__file__).parents[1])},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    history = tmp_path / "run" / "history.jsonl"
+    while process.poll() is None and not (history.exists() and history.stat().st_size):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate()
+    assert process.returncode == 130, said
+    assert "--resume" in said
+    assert not (tmp_path / "run" / "model.json").exists()
+    changed = command(
+        "train",
+        "other.json",
+        "data.csv",
+        "--out",
+        "run",
+        "--resume",
+        spec={"training": {"epochs": 5}},
+        name="other.json",
+    )
+    assert "another spec" in changed.stderr
+    resumed = command("train", "spec.json", "data.csv", "--out", "run", "--quiet", "--resume", spec=spec)
+    assert resumed.exit_code == 0, resumed.stderr
+    for name in ("model.safetensors", "history.jsonl"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
