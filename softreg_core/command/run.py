@@ -10,7 +10,8 @@ from typing import Protocol
 import torch
 
 from softreg_core.command.folder import Folder
-from softreg_core.data.tabular import Table, prepare
+from softreg_core.data.table import Table
+from softreg_core.data.tabular import prepare
 from softreg_core.engine import CheckpointDue, EpochEnded, Finished, Progress, Started, Stopped, train
 from softreg_core.export import save_model
 from softreg_core.spec import TrainSpec

@@ -8,7 +8,7 @@ from typing import get_args
 
 from softreg_core.data.parse import parse_file, parse_sample
 from softreg_core.data.request import FileFormat
-from softreg_core.data.tabular import Table, load_table
+from softreg_core.data.table import Table, load_table
 from softreg_core.errors import DataError
 
 __all__ = ["load_source"]
