@@ -10,7 +10,7 @@ import hashlib
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["draws", "key_of", "permutation"]
+__all__ = ["draws", "key_of", "permutation", "seed_of"]
 
 
 def key_of(seed: int, *words: str | int) -> bytes:
@@ -35,3 +35,8 @@ def draws(start: int, count: int, seed: int, *words: str | int) -> npt.NDArray[n
     before = start % 4
     drawn: npt.NDArray[np.uint64] = generator.random_raw(before + count)[before:]
     return drawn
+
+
+def seed_of(seed: int, *words: str | int) -> int:
+    """A signed 64-bit number that depends on the seed and on what it is for: a seed for torch's generators."""
+    return int.from_bytes(key_of(seed, *words)[:8], "little", signed=True)

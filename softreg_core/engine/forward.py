@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from softreg_core.data.tabular import Part
+from softreg_core.nets.noise import set_noise
 
 __all__ = ["Forward", "Predicted"]
 
@@ -31,11 +32,12 @@ class Forward:
         self.net = net
         self.seed = seed
 
-    def __call__(self, batch: Part, step: int) -> Predicted:  # noqa: ARG002  what is random is keyed by the step
+    def __call__(self, batch: Part, step: int) -> Predicted:
         """The passes of one step.
 
         Args:
             batch: rows on the network's device.
             step: optimiser steps done in the run.
         """
+        set_noise(self.net, self.seed, step)
         return Predicted(self.net(*batch.inputs))

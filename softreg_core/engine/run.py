@@ -18,6 +18,7 @@ from softreg_core.errors import DataError, NonFiniteLossError
 from softreg_core.evaluate import evaluate
 from softreg_core.losses import DataMeta, build_loss
 from softreg_core.nets import build_net
+from softreg_core.spec.net_fit import misfit_of_batches
 from softreg_core.spec.train import TrainSpec
 
 __all__ = ["Control", "Run"]
@@ -54,6 +55,9 @@ class Run:
 
     def _source(self, data: PreparedData) -> Batches:
         training = self.spec.training
+        misfit = misfit_of_batches(self.spec.net, data.train.rows, training.batch_size)
+        if misfit is not None:  # what `resolve` did not see: rows that stay together change the sizes a little
+            raise DataError(misfit, "batch_of_one")
         return ResidentBatches(data.train.to(self.device), training.batch_size, training.seed)
 
     def _build_stepper(self) -> Stepper:

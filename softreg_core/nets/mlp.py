@@ -2,56 +2,34 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections import OrderedDict
-from collections.abc import Callable
 
 import torch
 from torch import nn
 
+from softreg_core.nets.chain import ACTIVATIONS, Chain
+from softreg_core.nets.initialization import linear
+from softreg_core.nets.noise import Dropout, Noise
+from softreg_core.nets.norm import build_norm
 from softreg_core.spec.inputs import InputShape
 from softreg_core.spec.net import MlpSpec
 
 __all__ = ["build_mlp"]
 
-_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "relu": nn.ReLU,
-    "tanh": nn.Tanh,
-    "sigmoid": nn.Sigmoid,
-    "gelu": nn.GELU,
-    "silu": nn.SiLU,
-    "elu": nn.ELU,
-    "leaky_relu": nn.LeakyReLU,
-}
-
 
 def build_mlp(spec: MlpSpec, shape: InputShape, outputs: int, generator: torch.Generator) -> nn.Module:
     """A chain of `hidden_0`, `activation_0`, ..., `output`; the names are those of the stored tensors."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
-    if shape.kind != "table":
-        raise ValueError(f"an mlp does not take inputs of kind {shape.kind}")
-    widths = [shape.numbers, *spec.hidden, outputs]
-    for index, (before, after) in enumerate(itertools.pairwise(widths)):
-        # Created without memory first: nn.Linear would draw weights from the global generator.
-        layer = nn.Linear(before, after, device="meta", dtype=torch.float32).to_empty(device="cpu")
-        _initialize(layer, spec.initialization, generator)
-        if index == len(spec.hidden):
-            layers["output"] = layer
-        else:
-            layers[f"hidden_{index}"] = layer
-            layers[f"activation_{index}"] = _ACTIVATIONS[spec.activation]()
-    return nn.Sequential(layers)
-
-
-@torch.no_grad()
-def _initialize(layer: nn.Linear, how: str, generator: torch.Generator) -> None:
-    inputs, outputs = layer.in_features, layer.out_features
-    if how == "glorot_uniform":
-        bound = math.sqrt(6.0 / (inputs + outputs))
-        layer.weight.uniform_(-bound, bound, generator=generator)
-        layer.bias.zero_()
-    else:
-        bound = 1.0 / math.sqrt(inputs)
-        layer.weight.uniform_(-bound, bound, generator=generator)
-        layer.bias.uniform_(-bound, bound, generator=generator)
+    width = shape.numbers if shape.kind == "table" else 0
+    noise = Noise()
+    for index, after in enumerate(spec.hidden):
+        layers[f"hidden_{index}"] = linear(width, after, spec.initialization, generator)
+        norm = build_norm(spec.norm, after)
+        if norm is not None:
+            layers[f"norm_{index}"] = norm
+        layers[f"activation_{index}"] = ACTIVATIONS[spec.activation]()
+        if spec.dropout:
+            layers[f"dropout_{index}"] = Dropout(spec.dropout, noise)
+        width = after
+    layers["output"] = linear(width, outputs, spec.initialization, generator)
+    return Chain(layers)

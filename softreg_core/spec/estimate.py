@@ -5,17 +5,24 @@ from __future__ import annotations
 import itertools
 
 from softreg_core.spec.inputs import InputShape
-from softreg_core.spec.net import NetSpec
+from softreg_core.spec.net import MlpSpec, NetSpec
+from softreg_core.spec.net_fit import misfit_of_net
 
 __all__ = ["parameter_count", "steps_per_epoch"]
 
 
 def parameter_count(net: NetSpec, shape: InputShape, outputs: int) -> int:
     """Number of trainable numbers: weights and biases of every layer."""
-    if shape.kind != "table":
-        raise ValueError(f"a {net.kind} does not take inputs of kind {shape.kind}")
-    widths = [shape.numbers, *net.hidden, outputs]
-    return sum(before * after + after for before, after in itertools.pairwise(widths))
+    misfit = misfit_of_net(net, shape)
+    if misfit is not None:
+        raise ValueError(misfit)
+    return _mlp(net, shape, outputs)
+
+
+def _mlp(net: MlpSpec, shape: InputShape, outputs: int) -> int:
+    widths = [shape.numbers if shape.kind == "table" else 0, *net.hidden, outputs]
+    normed = 0 if net.norm == "none" else 2 * sum(net.hidden)
+    return normed + sum(before * after + after for before, after in itertools.pairwise(widths))
 
 
 def steps_per_epoch(train_rows: int, batch_size: int) -> int:

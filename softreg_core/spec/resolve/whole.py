@@ -14,6 +14,7 @@ from softreg_core.spec.formula import describe
 from softreg_core.spec.inputs import InputShape, TableShape
 from softreg_core.spec.resolve.columns import feature_columns, split_columns, target_columns
 from softreg_core.spec.resolve.findings import Findings
+from softreg_core.spec.resolve.network import check_network
 from softreg_core.spec.resolve.parts import check_classes_of_parts, check_dividing_columns, filled_split, part_sizes
 from softreg_core.spec.resolve.target import TaskKind, check_target_values, class_labels, task_kind
 from softreg_core.spec.split import SplitSizes
@@ -62,9 +63,10 @@ def resolve(spec: TrainSpec, report: DatasetReport) -> Resolution:
     filled = _filled(spec, report, kind, targets, features, sizes, findings)
     _check_sizes_of_values(filled, targets, features, findings)
     check_classes_of_parts(filled, targets, sizes, findings)
+    shape, outputs = TableShape(numbers=len(features)), len(labels) if labels else len(targets)
+    check_network(filled, shape, sizes, findings)
     if findings.problems:
         raise findings.refusal()
-    shape, outputs = TableShape(numbers=len(features)), len(labels) if labels else len(targets)
     return Resolution(
         spec=filled,
         shape=shape,

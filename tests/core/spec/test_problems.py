@@ -22,7 +22,7 @@ def problems(document):
     [
         ({"trainig": {}}, "/trainig", "did you mean 'training'"),
         ({"training": {"epoch": 3}}, "/training/epoch", "did you mean 'epochs'"),
-        ({"net": {"kind": "mlp", "dropout": 0.5}}, "/net/dropout", "unknown key"),
+        ({"net": {"kind": "mlp", "drop": 0.5}}, "/net/drop", "unknown key"),
         (
             {"loss": {"divergence": {"kind": "artcle"}}},
             "/loss/divergence/kind",

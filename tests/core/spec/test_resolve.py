@@ -146,6 +146,12 @@ RARE_PET = PET.model_copy(update={"level_counts": (18, 2)})
         ({"task": {"target": "wage"}, "split": {"stratify": True}}, PEOPLE, "/split/stratify", "regression"),
         ({"checkpoints": {"monitor": "val.r2"}}, PEOPLE, "/checkpoints/monitor", "does not exist"),
         (
+            {"net": {"norm": "batch"}, "training": {"batch_size": 15}},
+            report(numeric("x"), PET, rows=20),
+            "/training/batch_size",
+            "choose batch_size 14",
+        ),
+        (
             {"split": {"train": 1.0, "validation": 0.0}, "checkpoints": {"monitor": "val.loss"}},
             PEOPLE,
             "/checkpoints/monitor",

@@ -58,3 +58,21 @@ def test_every_activation_is_torch_s_own(activation):
     net = build_net(MlpSpec(hidden=(3,), activation=activation), TableShape(numbers=3), 3, seed=0)
     x = torch.linspace(-2, 2, 9)
     assert torch.equal(net.activation_0(x), getattr(torch.nn.functional, activation)(x))
+
+
+@pytest.mark.parametrize("norm", ["batch", "layer"])
+def test_norms_and_dropout_stand_around_the_activation_and_are_counted(norm):
+    spec = MlpSpec(hidden=(5, 4), norm=norm, dropout=0.1)
+    net = build_net(spec, TableShape(numbers=6), 2, seed=0)
+    assert [name for name, _ in net.named_children()] == [
+        *("hidden_0", "norm_0", "activation_0", "dropout_0"),
+        *("hidden_1", "norm_1", "activation_1", "dropout_1"),
+        "output",
+    ]
+    assert sum(p.numel() for p in net.parameters()) == parameter_count(spec, TableShape(numbers=6), 2)
+
+
+def test_he_initialisation_keeps_the_variance_through_relu():
+    net = build_net(MlpSpec(hidden=(400,) * 6, initialization="he_normal"), TableShape(numbers=100), 400, seed=0)
+    given = torch.randn(200, 100, generator=torch.Generator().manual_seed(0))
+    assert net(given).square().mean().item() == pytest.approx(2.0, rel=0.3)
