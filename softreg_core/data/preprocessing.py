@@ -81,13 +81,17 @@ class Preprocessing:
     features: Scaling
     target_names: tuple[str, ...]
     target: Scaling | None
-    """None for classes."""
+    """None for classes and labels."""
     labels: tuple[str, ...] | None
-    """Class labels in code order; None for regression."""
+    """Class labels in code order; for multilabel the labels' names; None for regression."""
+    truths: tuple[tuple[str, str], ...] | None = None
+    """For multilabel: how each label's target column spells false and true."""
 
     @property
-    def task(self) -> Literal["classification", "regression"]:
+    def task(self) -> Literal["classification", "multilabel", "regression"]:
         """What is predicted."""
+        if self.truths is not None:
+            return "multilabel"
         return "regression" if self.labels is None else "classification"
 
     @property

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from softreg_core.data.label_columns import label_columns
 from softreg_core.data.partition import SplitRows, fold_partition, group_partition, partition
 from softreg_core.data.preprocessing import Preprocessing, Scaling
 from softreg_core.data.table import Table
@@ -31,7 +32,7 @@ class Part:
     inputs: tuple[Tensor, ...]
     """What the network is called with, each (N, ...); softreg_core.spec.inputs says which tensors there are."""
     target: Tensor
-    """int64 class codes (N,), or float32 (N, C), scaled."""
+    """int64 class codes (N,); or float32 (N, C): scaled values, or labels, 0 or 1."""
     weight: Tensor | None = None
     """float32 (N,), not negative: a row's weight in the loss; None when all weigh the same."""
 
@@ -133,6 +134,7 @@ def prepare(spec: TrainSpec, table: Table) -> PreparedData:
         raise DataError(f"too few rows for training: {rows.train.size} of {table.report.rows}", "too_few_rows")
     feature_names, target_names = _feature_names(spec), _target_names(spec)
     features_ND, feature_scaling = _scaled(table, feature_names, rows.train, spec.preprocess.features == "standardize")
+    truths = None
     if spec.task.kind == "classification":
         codes = table.codes(target_names[0])
         if (codes[rows.train] == codes[rows.train[0]]).all():
@@ -143,12 +145,16 @@ def prepare(spec: TrainSpec, table: Table) -> PreparedData:
             )
         target = torch.from_numpy(codes)
         labels, target_scaling = table.column(target_names[0]).levels, None
+    elif spec.task.kind == "multilabel":
+        truths_NC, truths = label_columns(table, target_names, rows.train)
+        target, labels, target_scaling = torch.from_numpy(truths_NC), target_names, None
     else:
         scaled_NC, target_scaling = _scaled(table, target_names, rows.train, spec.preprocess.target == "standardize")
         target, labels = torch.from_numpy(scaled_NC), None
     whole = Part((torch.from_numpy(features_ND),), target)
     train, validation, test = map(whole.take, map(torch.from_numpy, (rows.train, rows.validation, rows.test)))
-    return PreparedData(train, validation, test, Preprocessing(feature_scaling, target_names, target_scaling, labels))
+    preprocessing = Preprocessing(feature_scaling, target_names, target_scaling, labels, truths)
+    return PreparedData(train, validation, test, preprocessing)
 
 
 def _feature_names(spec: TrainSpec) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from softreg_core.errors import DataError, NonFiniteLossError
 from softreg_core.evaluate import evaluate
 from softreg_core.losses import DataMeta, build_loss
 from softreg_core.nets import build_net
+from softreg_core.spec.fit import label_threshold
 from softreg_core.spec.net_fit import misfit_of_batches
 from softreg_core.spec.train import TrainSpec
 
@@ -178,5 +179,13 @@ class Run:
             return {}
         scaling = self.preprocessing.target
         scale = None if scaling is None else scaling.scale
-        measured = evaluate(self._stepper.net, self._stepper.loss, part.inputs, part.target, target_scale=scale)
+        threshold = label_threshold(self.spec.loss.base) if self.preprocessing.task == "multilabel" else None
+        measured = evaluate(
+            self._stepper.net,
+            self._stepper.loss,
+            part.inputs,
+            part.target,
+            target_scale=scale,
+            label_threshold=threshold,
+        )
         return {f"{name}.{metric}": value for metric, value in measured.items()}

@@ -23,6 +23,7 @@ def evaluate(
     target: Tensor,
     *,
     target_scale: NDArray[np.float64] | None = None,
+    label_threshold: float | None = None,
 ) -> dict[str, float]:
     """Measure a network.
 
@@ -30,12 +31,14 @@ def evaluate(
         net: called as `net(*inputs)`; returns float32 (N, C).
         loss: as from `build_loss`; an alpha that changes over a run has its value at the end of the run.
         inputs: what the network takes, each (N, ...), N at least 1.
-        target: int64 class codes (N,), or float32 (N, C), scaled.
+        target: int64 class codes (N,); or float32 (N, C): scaled values, or labels, 0 or 1.
         target_scale: (C,), one scaled unit in the user's units; 1 when not given.
+        label_threshold: the output above which a label is true; None where the target is no labels.
 
     Returns:
         `loss`, `base` and, where there is one, `divergence`: means over the rows. For classes `accuracy`: the share
-        of rows whose largest output is the target's. Otherwise `r2`: 1 - squared error / squared deviation from
+        of rows whose largest output is the target's. For labels `accuracy`: the share of labels that are right, and
+        `subset_accuracy`: of rows with all of them right. Otherwise `r2`: 1 - squared error / squared deviation from
         the rows' own mean, averaged over the outputs, NaN for constant targets; and `mae` in the user's units,
         averaged over the outputs. Any of them may be NaN or infinite.
     """
@@ -46,14 +49,17 @@ def evaluate(
         rows = slice(start, start + EVALUATION_ROWS)
         prediction = net(*(tensor[rows] for tensor in inputs))
         parts = loss(prediction, target[rows])._asdict()
-        for name, values in (parts | _agreement(prediction, target[rows])).items():
+        for name, values in (parts | _agreement(prediction, target[rows], label_threshold)).items():
             if values is not None:
                 sums[name] = sums.get(name, 0.0) + values.double().sum(0)
     return _means(sums, target, target_scale)
 
 
-def _agreement(prediction: Tensor, target: Tensor) -> dict[str, Tensor]:
+def _agreement(prediction: Tensor, target: Tensor, label_threshold: float | None) -> dict[str, Tensor]:
     """What is summed over the rows besides the loss."""
+    if label_threshold is not None:
+        is_right = (prediction > label_threshold) == (target > 0.5)
+        return {"hit": is_right.double().mean(1), "all_hit": is_right.all(1)}
     if not target.is_floating_point():
         return {"hit": prediction.argmax(1) == target}
     residual = prediction.double() - target.double()
@@ -67,6 +73,8 @@ def _means(sums: dict[str, Tensor], target: Tensor, target_scale: NDArray[np.flo
         found["divergence"] = sums["divergence"] / rows
     if "hit" in sums:
         found["accuracy"] = sums["hit"] / rows
+        if "all_hit" in sums:
+            found["subset_accuracy"] = sums["all_hit"] / rows
     else:
         found["r2"] = _r2(sums["squared"], target)
         scale = 1.0 if target_scale is None else torch.from_numpy(target_scale).to(target.device)

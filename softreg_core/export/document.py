@@ -68,7 +68,7 @@ class ModelDocument(_Document):
     """A model without its weights: what goes in, what comes out, how it was trained, what it reached."""
 
     format: Literal["softreg model 1"] = "softreg model 1"
-    task: Literal["classification", "regression"]
+    task: Literal["classification", "multilabel", "regression"]
     net: NetSpec
     """The architecture; the same as `spec.net`, at the top for a reader who rebuilds the network elsewhere."""
     shape: InputShape
@@ -80,7 +80,10 @@ class ModelDocument(_Document):
     target: ScalingDocument | None
     """For regression: how outputs become values in the user's units."""
     labels: tuple[str, ...] | None
-    """For classification: the label of each output; the largest output wins."""
+    """For classification: the label of each output; the largest output wins. For multilabel: the label's name."""
+    truths: Annotated[tuple[tuple[str, str], ...] | None, Field(exclude_if=lambda value: value is None)] = None
+    """For multilabel: how each label's column spells false and true. A label is true where its output is above 0, or
+    above 1/2 where the base of the loss compares values and not logits."""
     metrics: dict[str, Annotated[float | None, BeforeValidator(_finite_or_none)]]
     """Null where a metric is NaN or infinite."""
     spec: TrainSpec
@@ -90,9 +93,14 @@ class ModelDocument(_Document):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> ModelDocument:
-        is_class = self.task == "classification"
-        if is_class == (self.labels is None) or is_class != (self.target is None):
-            raise ValueError("classification has labels and regression a target scaling")
+        is_regression = self.task == "regression"
+        if is_regression != (self.labels is None) or is_regression == (self.target is None):
+            raise ValueError("classes have labels and regression a target scaling")
+        is_multilabel = self.task == "multilabel"
+        if is_multilabel != (self.truths is not None) or (is_multilabel and self.labels != self.target_names):
+            raise ValueError("labels are named as their columns, and each has its two truths")
+        if self.truths is not None and len(self.truths) != len(self.target_names):
+            raise ValueError("truths and labels differ in length")
         if self.net != self.spec.net:
             raise ValueError("net differs from spec.net")
         if (self.shape, self.outputs) != (self.preprocessing().shape, self.preprocessing().outputs):
@@ -102,4 +110,4 @@ class ModelDocument(_Document):
     def preprocessing(self) -> Preprocessing:
         """From the user's numbers to the network's and back."""
         target = None if self.target is None else self.target.scaling()
-        return Preprocessing(self.features.scaling(), self.target_names, target, self.labels)
+        return Preprocessing(self.features.scaling(), self.target_names, target, self.labels, self.truths)

@@ -22,6 +22,7 @@ from softreg_core.export.document import DOCUMENT_NAME, ModelDocument
 from softreg_core.losses import DataMeta, build_loss
 from softreg_core.nets import build_net
 from softreg_core.spec.estimate import parameter_count
+from softreg_core.spec.fit import has_logits, label_threshold
 
 __all__ = ["LoadedModel", "load"]
 
@@ -76,7 +77,7 @@ class LoadedModel:
 
     @property
     def labels(self) -> tuple[str, ...] | None:
-        """Class labels in the order of the scores; None for regression."""
+        """Class labels, or the names of labels, in the order of the scores; None for regression."""
         return self.document.labels
 
     @property
@@ -101,7 +102,10 @@ class LoadedModel:
         return torch.cat(outputs).numpy() if outputs else np.empty((0, self.document.outputs), dtype=np.float32)
 
     def predict(self, rows: ArrayLike) -> NDArray[Any]:
-        """Labels (N,) for classes; else values in the user's units, (N,) or, with several targets, (N, C).
+        """What the rows are.
+
+        Labels (N,) for classes; for several labels at once whether each is true, (N, C) booleans; else values in the
+        user's units, (N,) or, with several targets, (N, C).
 
         Args:
             rows: numbers (N, D).
@@ -110,6 +114,8 @@ class LoadedModel:
             DataError: the rows have another shape, or a cell is not finite.
         """
         scores_NC = self.scores(rows)
+        if self._preprocessing.truths is not None:
+            return scores_NC > label_threshold(self.document.spec.loss.base)
         if self._preprocessing.target is None:
             predicted_N: NDArray[np.str_] = np.asarray(self.labels, dtype=np.str_)[scores_NC.argmax(axis=1)]
             return predicted_N
@@ -118,15 +124,32 @@ class LoadedModel:
             return values_NC.ravel()
         return values_NC
 
+    def probabilities(self, rows: ArrayLike) -> NDArray[np.float32]:
+        """Of each class, (N, K), or of each label being true, (N, C).
+
+        Args:
+            rows: numbers (N, D).
+
+        Raises:
+            DataError: the model's outputs are no logits, or the rows do not fit it.
+        """
+        base = self.document.spec.loss.base
+        if not has_logits(base):
+            raise DataError(f"a model trained with base {base.kind} has no probabilities", "no_probabilities")
+        scores_NC = torch.from_numpy(self.scores(rows))
+        is_multilabel = self._preprocessing.truths is not None
+        return (scores_NC.sigmoid() if is_multilabel else scores_NC.softmax(dim=1)).numpy()
+
     def evaluate(self, rows: ArrayLike, target: ArrayLike) -> dict[str, float]:
         """Loss and metrics on rows of one's own, by the code that measured the model in training.
 
         Args:
             rows: numbers (N, D).
-            target: for classes the labels (N,), as text or as the numbers that they spell; else values (N,) or (N, C).
+            target: for classes the labels (N,), as text or as the numbers that they spell; for several
+                labels one column each, (N, C), spelled as in training or as truths; else values (N,) or (N, C).
 
         Returns:
-            `loss`, `base`, perhaps `divergence`, and `accuracy` or `r2` and `mae`.
+            `loss`, `base`, perhaps `divergence`, and `accuracy` (for labels `subset_accuracy` too) or `r2` and `mae`.
 
         Raises:
             DataError: the arrays do not fit the model or each other.
@@ -135,10 +158,14 @@ class LoadedModel:
         if wanted.shape[:1] != features.shape[:1] or wanted.size == 0:
             raise DataError(f"{features.shape[0]} rows and a target of shape {wanted.shape}", "lengths_differ")
         document, scaling = self.document, self._preprocessing.target
-        encoded = self._codes(wanted) if scaling is None else self._values(wanted)
+        threshold = None
+        if self._preprocessing.truths is not None:
+            encoded, threshold = self._truths(wanted), label_threshold(document.spec.loss.base)
+        else:
+            encoded = self._codes(wanted) if scaling is None else self._values(wanted)
         loss = build_loss(document.spec.loss, DataMeta(document.outputs, document.task))
         scale = None if scaling is None else scaling.scale
-        return evaluate(self.net, loss, (features,), encoded, target_scale=scale)
+        return evaluate(self.net, loss, (features,), encoded, target_scale=scale, label_threshold=threshold)
 
     def _features(self, rows: ArrayLike) -> Tensor:
         values = np.asarray(rows, dtype=np.float64)
@@ -153,6 +180,26 @@ class LoadedModel:
             row = codes.index(-1) + 1 if -1 in codes else None
             raise DataError("the target holds a label that the model does not know", "no_class", row)
         return torch.tensor(codes)
+
+    def _truths(self, target: NDArray[Any]) -> Tensor:
+        columns = target.reshape(target.shape[0], -1)
+        truths = self._preprocessing.truths or ()
+        if columns.shape[1] != len(truths):
+            raise DataError(f"a target with {len(truths)} columns is needed", "wrong_shape")
+        encoded = np.empty(columns.shape, dtype=np.float32)
+        for column, (false, true) in enumerate(truths):
+            spelled = {false: 0.0, true: 1.0} if target.dtype.kind != "b" else {"false": 0.0, "true": 1.0}
+            codes = [spelled.get(_spelled(value), -1.0) for value in columns[:, column].tolist()]
+            if -1.0 in codes:
+                row = codes.index(-1.0) + 1
+                raise DataError(
+                    f"row {row}: no truth of label '{self.document.target_names[column]}'",
+                    "no_class",
+                    row,
+                    self.document.target_names[column],
+                )
+            encoded[:, column] = codes
+        return torch.from_numpy(encoded)
 
     def _values(self, target: NDArray[Any]) -> Tensor:
         values_NC = target.astype(np.float64).reshape(target.shape[0], -1)

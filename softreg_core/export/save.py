@@ -56,6 +56,7 @@ def _document(model: TrainedModel, metrics: Mapping[str, float], weights: bytes)
         target_names=preprocessing.target_names,
         target=None if preprocessing.target is None else ScalingDocument.of(preprocessing.target),
         labels=preprocessing.labels,
+        truths=preprocessing.truths,
         metrics=dict(metrics),
         spec=model.spec,
         weights=WeightsDocument(sha256=hashlib.sha256(weights).hexdigest(), size=len(weights)),

@@ -33,7 +33,8 @@ Share = Annotated[Number, Field(ge=0.0, le=1.0)]
 class TaskSpec(SpecModel):
     """What is predicted from what."""
 
-    kind: Literal["auto", "classification", "regression"] = "auto"
+    kind: Literal["auto", "classification", "multilabel", "regression"] = "auto"
+    """`multilabel`: each target column is a label, true or false by itself; it has to be asked for."""
     target: Literal["auto"] | Name | Columns = "auto"
     """`auto`: the column `target` (all columns of an array `target`), else the last column."""
     features: Literal["auto"] | Columns = "auto"

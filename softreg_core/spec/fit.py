@@ -5,7 +5,7 @@ from __future__ import annotations
 from softreg_core.spec.bases import BaseSpec
 from softreg_core.spec.divergences import DivergenceSpec
 
-__all__ = ["label_threshold", "misfit_of_divergence", "misfit_of_task"]
+__all__ = ["has_logits", "label_threshold", "misfit_of_divergence", "misfit_of_task"]
 
 _OF_CLASSES = ("cross_entropy", "brier", "generalized_cross_entropy", "symmetric_cross_entropy", "focal")
 # Their outputs are logits: of one class among several, or of labels that are true or false each by itself.
@@ -48,9 +48,14 @@ def misfit_of_task(base: BaseSpec, task: str) -> str | None:
     return None
 
 
+def has_logits(base: BaseSpec) -> bool:
+    """Whether outputs become probabilities, by softmax over classes or by the sigmoid of each label."""
+    return base.kind in _OF_LOGITS
+
+
 def label_threshold(base: BaseSpec) -> float:
     """The output above which a label is true: a logit of 0, or half way between the values 0 and 1."""
-    return 0.0 if base.kind == "binary_cross_entropy" else 0.5
+    return 0.0 if has_logits(base) else 0.5
 
 
 def _listed(kinds: tuple[str, ...]) -> str:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from softreg_core.spec.base import SpecModel
@@ -42,6 +42,18 @@ class TrainSpec(SpecModel):
     export: Annotated[ExportFormats, Field(exclude_if=lambda formats: formats == DEFAULT_EXPORT)] = DEFAULT_EXPORT
     """Formats of the model besides model.json and the card; all but safetensors are built after training."""
     resources: ResourcesSpec = ResourcesSpec()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_base_follows_the_task(cls, value: Any) -> Any:
+        """Several labels are compared by binary cross-entropy unless the loss names another base."""
+        if not isinstance(value, dict):
+            return value
+        task, loss = value.get("task"), value.get("loss", {})
+        kind = task.get("kind") if isinstance(task, dict) else getattr(task, "kind", None)
+        if kind != "multilabel" or not isinstance(loss, dict):
+            return value
+        return value | {"loss": {"base": {"kind": "binary_cross_entropy"}} | loss}
 
 
 def canonical_json(spec: SpecModel) -> str:

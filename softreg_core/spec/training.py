@@ -30,13 +30,15 @@ class CheckpointsSpec(SpecModel):
     keep_last: Annotated[Int, Field(ge=1, le=100)] = 2
     keep_best: Flag = True
     """Deliver the epoch with the best `monitor` instead of the last one."""
-    monitor: Literal["auto", "val.loss", "val.base", "val.accuracy", "val.r2", "val.mae"] = "auto"
-    """`auto`: val.accuracy for classification, val.r2 for regression."""
+    monitor: Literal["auto", "val.loss", "val.base", "val.accuracy", "val.subset_accuracy", "val.r2", "val.mae"] = (
+        "auto"
+    )
+    """`auto`: val.accuracy for classification and multilabel, val.r2 for regression."""
 
 
 def is_larger_better(metric: str) -> bool:
     """Whether of two values of a metric (`val.accuracy`, `train.loss`, ...) the larger is the better one."""
-    return metric.rpartition(".")[2] in {"accuracy", "r2"}
+    return metric.rpartition(".")[2] in {"accuracy", "subset_accuracy", "r2"}
 
 
 class ResourcesSpec(SpecModel):

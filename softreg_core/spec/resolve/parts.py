@@ -38,11 +38,12 @@ def check_dividing_columns(
 
 
 def filled_split(
-    split: SplitSpec, report: DatasetReport, sizes: SplitSizes, findings: Findings, *, is_class: bool
+    split: SplitSpec, report: DatasetReport, sizes: SplitSizes, findings: Findings, kind: str
 ) -> SplitSpec:
     """Without `auto`, and with the shares that a column gives."""
+    is_class = kind == "classification"
     if not is_class and split.stratify is True:
-        findings.refuse("/split/stratify", "only classes can be stratified; the task is regression")
+        findings.refuse("/split/stratify", f"only classes can be stratified; the task is {kind}")
     update: dict[str, object] = {}
     if split.stratify == "auto":
         update["stratify"] = is_class and split.column is None

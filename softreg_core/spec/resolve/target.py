@@ -13,7 +13,8 @@ __all__ = ["TaskKind", "check_target_values", "class_labels", "task_kind"]
 
 # A whole-number target with at most this many values is read as classes when the task is `auto`.
 MOST_AUTO_CLASSES = 30
-TaskKind = Literal["classification", "regression"]
+TaskKind = Literal["classification", "multilabel", "regression"]
+_TRUTHS = (("0", "1"), ("false", "true"))
 
 
 def task_kind(task: TaskSpec, targets: list[ColumnReport], findings: Findings) -> TaskKind:
@@ -21,6 +22,11 @@ def task_kind(task: TaskSpec, targets: list[ColumnReport], findings: Findings) -
     if task.kind != "auto":
         return task.kind
     if len(targets) != 1:
+        if targets and all(column.levels in _TRUTHS for column in targets):
+            message = (
+                "every target is 0 or 1 and is read as a quantity; if they are labels, set task.kind to multilabel"
+            )
+            findings.advise("targets_resemble_labels", "/task/kind", message)
         return "regression"
     column = targets[0]
     if column.kind != "numeric":
@@ -39,7 +45,12 @@ def task_kind(task: TaskSpec, targets: list[ColumnReport], findings: Findings) -
 
 
 def class_labels(kind: TaskKind, targets: list[ColumnReport], findings: Findings) -> tuple[str, ...] | None:
-    """Class labels in code order; None for regression, and where the target has none, which is a problem then."""
+    """Class labels in code order, or the names of labels that are true or false each by itself.
+
+    None for regression, and where the target has none, which is a problem then.
+    """
+    if kind == "multilabel":
+        return tuple(column.name for column in targets)
     if kind != "classification" or not targets:
         return None
     column = targets[0]
@@ -64,7 +75,12 @@ def check_target_values(kind: TaskKind, targets: list[ColumnReport], findings: F
     """Text has no quantity, and one value teaches nothing."""
     for column in targets:
         if kind == "regression" and column.kind != "numeric":
-            findings.refuse("/task/kind", f"target '{column.name}' holds text; regression needs numbers")
+            hint = "; columns of two levels each are learned with task.kind multilabel" if len(targets) > 1 else ""
+            findings.refuse("/task/kind", f"target '{column.name}' holds text; regression needs numbers{hint}")
+        elif kind == "multilabel" and column.distinct != 1 and (column.distinct != 2 or len(column.levels or ()) != 2):
+            several = "many" if column.distinct is None else str(column.distinct)
+            message = f"target '{column.name}' has {several} different values; a label is true or false, and has two"
+            findings.refuse("/task/target", message)
         elif column.distinct == 1:
-            what = "a single class" if kind == "classification" else "a single value"
+            what = "a single value" if kind == "regression" else "a single class"
             findings.refuse("/task/target", f"target '{column.name}' has {what}: there is nothing to learn")

@@ -23,6 +23,12 @@ from softreg_core.spec.training import CheckpointsSpec
 
 __all__ = ["Resolution", "resolve"]
 
+_FOREIGN_METRICS: dict[TaskKind, set[str]] = {
+    "classification": {"val.r2", "val.mae", "val.subset_accuracy"},
+    "multilabel": {"val.r2", "val.mae"},
+    "regression": {"val.accuracy", "val.subset_accuracy"},
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
@@ -33,7 +39,7 @@ class Resolution:
     shape: InputShape
     outputs: int
     labels: tuple[str, ...] | None
-    """Class labels in code order; None for regression."""
+    """Class labels in code order; for multilabel the labels' names; None for regression."""
     sizes: SplitSizes
     """Of grouped rows as near to these as the groups allow."""
     parameters: int
@@ -94,7 +100,6 @@ def _filled(
     findings: Findings,
 ) -> TrainSpec:
     """The spec without `auto`."""
-    is_class = kind == "classification"
     misfit = misfit_of_task(spec.loss.base, kind)
     if misfit is not None:
         findings.refuse("/loss/base/kind", misfit)
@@ -103,36 +108,33 @@ def _filled(
         "target": tuple(column.name for column in targets),
         "features": tuple(column.name for column in features),
     }
-    split = filled_split(spec.split, report, sizes, findings, is_class=is_class)
+    split = filled_split(spec.split, report, sizes, findings, kind)
     return spec.model_copy(
         update={
             "task": spec.task.model_copy(update=task),
             "split": split,
-            "preprocess": _filled_preprocess(spec.preprocess, findings, is_class=is_class),
-            "checkpoints": _filled_checkpoints(
-                spec.checkpoints, findings, is_class=is_class, is_validated=split.validation > 0.0
-            ),
+            "preprocess": _filled_preprocess(spec.preprocess, findings, kind),
+            "checkpoints": _filled_checkpoints(spec.checkpoints, findings, kind, is_validated=split.validation > 0.0),
         }
     )
 
 
-def _filled_preprocess(preprocess: PreprocessSpec, findings: Findings, *, is_class: bool) -> PreprocessSpec:
-    if is_class and preprocess.target == "standardize":
+def _filled_preprocess(preprocess: PreprocessSpec, findings: Findings, kind: TaskKind) -> PreprocessSpec:
+    if kind != "regression" and preprocess.target == "standardize":
         findings.refuse("/preprocess/target", "class labels cannot be standardised")
     if preprocess.target != "auto":
         return preprocess
-    return preprocess.model_copy(update={"target": "none" if is_class else "standardize"})
+    return preprocess.model_copy(update={"target": "standardize" if kind == "regression" else "none"})
 
 
 def _filled_checkpoints(
-    checkpoints: CheckpointsSpec, findings: Findings, *, is_class: bool, is_validated: bool
+    checkpoints: CheckpointsSpec, findings: Findings, kind: TaskKind, *, is_validated: bool
 ) -> CheckpointsSpec:
-    own = "val.accuracy" if is_class else "val.r2"
-    foreign = {"val.r2", "val.mae"} if is_class else {"val.accuracy"}
+    own = "val.r2" if kind == "regression" else "val.accuracy"
+    foreign = _FOREIGN_METRICS[kind]
     monitor = own if checkpoints.monitor == "auto" else checkpoints.monitor
     if monitor in foreign:
-        task = "classification" if is_class else "regression"
-        findings.refuse("/checkpoints/monitor", f"{monitor} does not exist for {task}")
+        findings.refuse("/checkpoints/monitor", f"{monitor} does not exist for {kind}")
     keep_best = checkpoints.keep_best
     if not is_validated and keep_best:
         if checkpoints.monitor != "auto":
