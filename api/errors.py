@@ -34,6 +34,7 @@ from api.refusals import (
 )
 from softreg_core.errors import (
     DataError,
+    ExportError,
     IntegrityError,
     NonFiniteLossError,
     ResourceError,
@@ -45,6 +46,8 @@ from softreg_core.errors import (
 )
 from softreg_jobs.errors import (
     FencedError,
+    FileFailedError,
+    FileNotReadyError,
     IdempotencyInFlightError,
     IdempotencyMismatchError,
     NotFoundError,
@@ -62,6 +65,7 @@ MOST_PROBLEMS = 100
 STATUS: dict[type[SoftregError], HTTPStatus] = {
     SoftregError: HTTPStatus.INTERNAL_SERVER_ERROR,
     ServiceError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    ExportError: HTTPStatus.INTERNAL_SERVER_ERROR,
     IntegrityError: HTTPStatus.INTERNAL_SERVER_ERROR,
     FencedError: HTTPStatus.INTERNAL_SERVER_ERROR,
     ResourceError: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -75,6 +79,8 @@ STATUS: dict[type[SoftregError], HTTPStatus] = {
     NotAcceptableError: HTTPStatus.NOT_ACCEPTABLE,
     SlowRequestError: HTTPStatus.REQUEST_TIMEOUT,
     StateConflictError: HTTPStatus.CONFLICT,
+    FileNotReadyError: HTTPStatus.CONFLICT,
+    FileFailedError: HTTPStatus.CONFLICT,
     IdempotencyInFlightError: HTTPStatus.CONFLICT,
     PreconditionFailedError: HTTPStatus.PRECONDITION_FAILED,
     TooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -114,7 +120,8 @@ def _facts(_: Exception) -> _Facts:
 @_facts.register
 def _(error: SoftregError) -> _Facts:
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
-    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status in (429, 503) else {}
+    is_soon = status in (429, 503) or isinstance(error, FileNotReadyError)
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if is_soon else {}
     if isinstance(error, UnauthenticatedError):
         challenge = 'Bearer realm="softreg"'
         headers["WWW-Authenticate"] = challenge + ', error="invalid_token"' * error.has_credentials

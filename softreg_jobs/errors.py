@@ -3,6 +3,8 @@
 UserError
 ├── NotFoundError             no such thing, or another tenant's
 ├── StateConflictError        the job's state does not allow the move
+├── FileNotReadyError         the file is being built
+├── FileFailedError           the file could not be built
 ├── IdempotencyMismatchError  the key was used with another body
 ├── IdempotencyInFlightError  a request with this key is being served right now
 └── QuotaError                the tenant has reached a limit
@@ -19,6 +21,8 @@ from softreg_core.errors import ServiceError, UserError
 
 __all__ = [
     "FencedError",
+    "FileFailedError",
+    "FileNotReadyError",
     "IdempotencyInFlightError",
     "IdempotencyMismatchError",
     "NotFoundError",
@@ -51,6 +55,19 @@ class StateConflictError(UserError):
     def details(self) -> dict[str, Any]:
         """The state that stood in the way."""
         return {"state": self.state}
+
+
+class FileNotReadyError(UserError):
+    """The model's file is being built."""
+
+    code = "file_not_ready"
+    retryable = True
+
+
+class FileFailedError(UserError):
+    """The model's file could not be built, and will not be; the message says why."""
+
+    code = "file_failed"
 
 
 class IdempotencyMismatchError(UserError):

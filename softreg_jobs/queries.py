@@ -10,12 +10,13 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
 from softreg_jobs.blobs import Blob
 from softreg_jobs.errors import NotFoundError
 from softreg_jobs.paging import Page, page
-from softreg_jobs.records import Checkpoint, Event, File, Job, JobOutline, Model, Transition
+from softreg_jobs.records import Checkpoint, Event, Export, File, Job, JobOutline, Model, Transition
 from softreg_jobs.states import JobState
 from softreg_jobs.tables import (
     attempts,
     blobs,
     checkpoints,
+    exports,
     instance,
     job_events,
     jobs,
@@ -254,11 +255,13 @@ def get_model(connection: Connection, tenant_id: str, model_id: str) -> Model:
         .where(model_files.c.model_id == model_id)
         .order_by(model_files.c.name)
     )
+    built = connection.execute(select(exports).where(exports.c.model_id == model_id).order_by(exports.c.name))
     return Model(
         id=row.id,
         job_id=row.job_id,
         metrics=row.metrics,
         files=[File(file.name, file.media_type, Blob(file.blob_id, file.sha256, file.size)) for file in files],
+        exports=[Export(export.name, export.state, export.reason, export.facts) for export in built],
         created_at=row.created_at,
     )
 

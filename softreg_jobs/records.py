@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from softreg_core.data.report import DatasetReport
 from softreg_jobs.blobs import Blob
 from softreg_jobs.states import JobState
 
-__all__ = ["Checkpoint", "Dataset", "Event", "File", "Job", "JobOutline", "Model", "Transition"]
+__all__ = ["Checkpoint", "Dataset", "Event", "Export", "File", "Job", "JobOutline", "Model", "Transition"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +107,18 @@ class File:
 
 
 @dataclass(frozen=True, slots=True)
+class Export:
+    """A file of a model that is built after its training."""
+
+    name: str
+    state: Literal["building", "ready", "failed"]
+    reason: str | None
+    """Why it failed."""
+    facts: dict[str, Any] | None
+    """Of a ready one: what it was compared with, and how far it was from that."""
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """A trained model and its files."""
 
@@ -114,6 +126,8 @@ class Model:
     job_id: str
     metrics: dict[str, float | None]
     files: Sequence[File]
+    """Those that are there."""
+    exports: Sequence[Export]
     created_at: datetime
 
 

@@ -109,6 +109,8 @@ class Settings(BaseSettings):
     metrics_flush_seconds: Seconds = 0.5
     cancel_grace_seconds: Seconds = 4.0
     """How long a runner may take to reach a step boundary before it is killed."""
+    export_seconds: Seconds = 600.0
+    """How long the building of one file of a model may take before it is given up."""
     runner_jobs: Annotated[int, Field(ge=1)] = 500
     """A warm runner is replaced after this many jobs."""
     runner_memory_bytes: Annotated[int, Field(ge=2**28)] = 8 * 2**30

@@ -294,6 +294,27 @@ model_files = Table(
     Index("model_files_blob_id_idx", "blob_id"),
 )
 
+_EXPORT_STATES = "('building', 'ready', 'failed')"
+
+# Files of a model that are built after its training; a ready one stands in model_files too.
+exports = Table(
+    "exports",
+    metadata,
+    _ref("model_id", "models.id", cascade=True),
+    Column("name", Text, nullable=False),
+    Column("state", Text, CheckConstraint(f"state IN {_EXPORT_STATES}", name="state"), nullable=False),
+    Column("fence", BigInteger, nullable=False, server_default="0"),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("worker_id", Text),
+    _at("lease_until", nullable=True),
+    Column("reason", Text),
+    _json("facts", nullable=True),
+    _at("created_at", filled=True),
+    _at("updated_at", filled=True),
+    PrimaryKeyConstraint("model_id", "name"),
+    Index("exports_building_idx", "created_at", postgresql_where=text("state = 'building'")),
+)
+
 outbox = Table(
     "outbox",
     metadata,

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from softreg_core import __version__
 from softreg_jobs.states import JobState
-from softreg_jobs.tables import jobs, leases, now, workers
+from softreg_jobs.tables import exports, jobs, leases, now, workers
 
 __all__ = [
     "announce",
@@ -86,19 +86,26 @@ def living_kinds(connection: Connection, *, alive_seconds: float) -> Counter[str
 
 
 def doorbells_wanted(connection: Connection, *, alive_seconds: float) -> dict[str, int]:
-    """How many doorbells to ring anew for each device kind: one per free worker, as far as claimable jobs go.
+    """How many doorbells to ring anew for each device kind: one per free worker, as far as claimable work goes.
 
-    A job that waits while a worker is free has lost its doorbell, or its time has just come.
+    What waits while a worker is free has lost its doorbell, or its time has just come. A model's file may be built by
+    any worker, as a job for `auto` may be trained by any.
     """
-    waiting = connection.execute(
-        select(jobs.c.device_kind, func.count())
+    rows = connection.execute(
+        select(jobs.c.device_kind, func.count().label("waiting"))
         .where(jobs.c.state == JobState.QUEUED, jobs.c.run_after <= now())
         .group_by(jobs.c.device_kind)
     ).all()
+    waiting: Counter[str] = Counter()
+    waiting.update({row.device_kind: row.waiting for row in rows})
+    is_unheld = exports.c.lease_until.is_(None) | (exports.c.lease_until < now())
+    waiting["auto"] += connection.execute(
+        select(func.count()).select_from(exports).where(exports.c.state == "building", is_unheld)
+    ).scalar_one()
     free = connection.execute(
         select(workers.c.devices)
         .outerjoin(leases, leases.c.worker_id == workers.c.id)
         .where(_is_alive(alive_seconds), leases.c.job_id.is_(None))
     ).scalars()
     slots = Counter(kind for devices in free for kind in devices)
-    return {kind: min(count, slots[kind]) for kind, count in waiting if slots[kind]}
+    return {kind: min(count, slots[kind]) for kind, count in waiting.items() if count and slots[kind]}

@@ -12,6 +12,7 @@ import structlog
 from sqlalchemy import Connection, Engine
 
 from softreg_core.errors import IntegrityError
+from softreg_core.spec.export import FILE_NAMES
 from softreg_jobs import blobs, store
 from softreg_jobs.database import UNAVAILABLE
 from softreg_jobs.errors import FencedError
@@ -29,7 +30,7 @@ __all__ = ["Drive", "Slot"]
 T = TypeVar("T")
 _LISTEN_SECONDS = 0.1
 _RETRY_SECONDS = 0.25
-_MEDIA_TYPES = {".json": "application/json"}
+_MEDIA_TYPES = {".json": "application/json", ".md": "text/markdown"}
 log = structlog.get_logger("drive")
 
 
@@ -193,7 +194,9 @@ class Drive:
         ]
         self._attempt.enter("finished")
         self._flush()
-        result = store.Result(new_id("mdl"), files, finite(message["metrics"]), message["reason"])
+        wanted = self._attempt.mine.spec.get("export", ())
+        exports = [FILE_NAMES[kind] for kind in wanted if FILE_NAMES[kind] not in message["files"]]
+        result = store.Result(new_id("mdl"), files, finite(message["metrics"]), message["reason"], exports)
         facts = self._facts(None)
         self._end(lambda c: store.succeed(c, self._attempt.mine, result, facts))
 

@@ -1,7 +1,8 @@
 """What supervisor and runner say to each other: one JSON object a line, bytes as files named in it.
 
-Supervisor to runner: `run`, `control`. Runner to supervisor: `ready`, then for each run `started`, any number of
-`progress`, `epoch` and `checkpoint`, and one of `finished`, `stopped`, `failed`.
+Supervisor to runner: `run`, `control`, `export`. Runner to supervisor: `ready`, then for each run `started`, any
+number of `progress`, `epoch` and `checkpoint`, and one of `finished`, `stopped`, `failed`; for each export `exported`
+or `failed`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, Literal
 
 __all__ = [
     "Action",
+    "ExportRequest",
     "FileRef",
     "RunRequest",
     "decode",
@@ -54,6 +56,25 @@ class RunRequest:
     def as_message(self) -> dict[str, Any]:
         """The `run` message."""
         return {"type": "run", **asdict(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRequest:
+    """Build a file of a stored model, whose other files lie in the directory under their own names."""
+
+    directory: str
+    kind: str
+    sources: tuple[FileRef, ...]
+
+    @classmethod
+    def from_message(cls, message: dict[str, Any]) -> ExportRequest:
+        """The request in a decoded `export` message."""
+        sources = tuple(FileRef(**source) for source in message["sources"])
+        return cls(directory=message["directory"], kind=message["kind"], sources=sources)
+
+    def as_message(self) -> dict[str, Any]:
+        """The `export` message."""
+        return {"type": "export", **asdict(self)}
 
 
 def encode(message: dict[str, Any]) -> bytes:

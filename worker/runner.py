@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from softreg_core.lifeline import die_with_parent
-from worker.protocol import Action, FileRef, RunRequest, decode, encode, file_ref, sha256_of_file
+from worker.protocol import Action, ExportRequest, FileRef, RunRequest, decode, encode, file_ref, sha256_of_file
 
 if TYPE_CHECKING:
     from softreg_core.engine import TrainingState
@@ -49,7 +49,10 @@ class Runner:
 
         self._say("ready", cuda_devices=torch.cuda.device_count())
         while (message := self._inbox.get()) is not None:
-            self._run(RunRequest.from_message(message))
+            if message["type"] == "export":
+                self._answer(_export(ExportRequest.from_message(message)))
+            else:
+                self._answer(_train(RunRequest.from_message(message), lambda: self._wish))
 
     def _listen(self) -> None:
         """On a thread of its own, so that a wish is heard between two steps.
@@ -70,11 +73,11 @@ class Runner:
         self._replies.write(encode({"type": kind, **facts}))
         self._replies.flush()
 
-    def _run(self, request: RunRequest) -> None:
+    def _answer(self, work: Iterator[tuple[str, dict[str, Any]]]) -> None:
         from softreg_core.errors import ResourceError, SoftregError
 
         try:
-            for kind, facts in _train(request, lambda: self._wish):
+            for kind, facts in work:
                 self._say(kind, **facts)
         except SoftregError as error:
             self._say("failed", error=_described(error))
@@ -148,6 +151,17 @@ def _finished(directory: Path, event: Any) -> dict[str, Any]:
         "metrics": event.metrics,
         "files": {path.name: _as_dict(file_ref(path)) for path in sorted(target.iterdir())},
     }
+
+
+def _export(request: ExportRequest) -> Iterator[tuple[str, dict[str, Any]]]:
+    """One file of a stored model."""
+    from softreg_core.export import export_model
+
+    for source in request.sources:
+        _verified(source)
+    record = export_model(request.directory, request.kind)
+    built = file_ref(Path(request.directory) / record.file)
+    yield "exported", {"file": _as_dict(built), "facts": record.as_dict()}
 
 
 def _as_dict(ref: FileRef) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The supervisor of a slot: keeps a runner ready, claims jobs, has each driven to its end. No torch here.
+"""The supervisor of a slot: keeps a runner ready, claims jobs and files to build, has each driven to its end. No torch.
 
 Whatever happens to the runner, the database or the lease, an attempt ends in one of four ways: it is finished
 (succeeded, failed, cancelled), given back (drained), given back as a fault (the runner died), or lost: then somebody
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import structlog
+from sqlalchemy import Connection
 
 from softreg_core.errors import IntegrityError
 from softreg_jobs import store
@@ -22,6 +23,7 @@ from softreg_jobs.settings import Settings
 from softreg_jobs.workers import takes
 from worker.attempt import Attempt
 from worker.drive import Drive, Slot
+from worker.export import ExportDrive
 from worker.heart import Heart
 from worker.spool import Spool
 from worker.warm import RunnerDiedError, WarmRunner
@@ -33,7 +35,6 @@ _LISTEN_SECONDS = 0.1
 _RETRY_SECONDS = 0.25
 _START_SECONDS = 120.0
 _LONGEST_PAUSE_SECONDS = 60.0
-_MEDIA_TYPES = {".json": "application/json"}
 log = structlog.get_logger("supervisor")
 
 
@@ -65,9 +66,29 @@ class Supervisor:
         self._engine.dispose()
 
     def work(self) -> None:
-        """Take jobs until none is claimable. Never raises: a doorbell has nobody to report to."""
-        while self._has_runner() and (mine := self._claim()) is not None:
+        """Take jobs until none is claimable, then models' files. Never raises: a doorbell has nobody to report to.
+
+        A job that waits comes before every file: whoever waits for the file has a model already.
+        """
+        while self._has_runner() and (self._work_at_a_job() or self._work_at_an_export()):
+            pass
+
+    def _work_at_a_job(self) -> bool:
+        mine = self._claimed(
+            lambda c: store.claim(
+                c, self._worker_id, self._kinds, lease_seconds=self._settings.lease_seconds, device=self._device
+            )
+        )
+        if mine is not None:
             self._attempt(mine)
+        return mine is not None
+
+    def _work_at_an_export(self) -> bool:
+        lease = self._settings.lease_seconds
+        mine = self._claimed(lambda c: store.claim_export(c, self._worker_id, lease_seconds=lease))
+        if mine is not None:
+            self._export(mine)
+        return mine is not None
 
     def _has_runner(self) -> bool:
         """Wait until the runner is ready; False when this worker drains.
@@ -95,11 +116,10 @@ class Supervisor:
         while time.monotonic() < until and not self._is_draining():
             time.sleep(_LISTEN_SECONDS)
 
-    def _claim(self) -> store.Claim | None:
+    def _claimed(self, claim: Callable[[Connection], T | None]) -> T | None:
         try:
             with self._engine.begin() as connection:
-                lease = self._settings.lease_seconds
-                return store.claim(connection, self._worker_id, self._kinds, lease_seconds=lease, device=self._device)
+                return claim(connection)
         except UNAVAILABLE as error:
             log.warning("database_unavailable", error=type(error).__name__)
             return None  # the keeper rings again
@@ -119,6 +139,24 @@ class Supervisor:
             self._runner.end()
         finally:
             self._heart.detach()
+        self._renew_runner()
+
+    def _export(self, mine: store.ExportClaim) -> None:
+        """Build one file, or end the attempt to."""
+        drive = ExportDrive(self._slot, mine)
+        try:
+            with self._spool.attempt(f"{mine.model_id}-{mine.name}-{mine.fence}") as directory:
+                drive.run(directory)
+        except FencedError as error:
+            log.warning("export_lost", model_id=mine.model_id, name=mine.name, error=error.message)
+            self._runner.end()
+        except Exception:
+            # Its lease runs out, and it is tried again.
+            log.exception("export_broke", model_id=mine.model_id, name=mine.name)
+            self._runner.end()
+        self._renew_runner()
+
+    def _renew_runner(self) -> None:
         if self._runner.is_worn():
             self._runner.end(grace_seconds=1.0)
         self._runner.start()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from softreg_jobs.settings import Settings
-from worker.protocol import Action, RunRequest, decode, encode
+from worker.protocol import Action, ExportRequest, RunRequest, decode, encode
 
 __all__ = ["Exit", "RunnerDiedError", "WarmRunner"]
 
@@ -108,8 +108,8 @@ class WarmRunner:
             self._said_ready = message is not None and message["type"] == "ready"
         return True
 
-    def run(self, request: RunRequest) -> None:
-        """Hand it a job."""
+    def run(self, request: RunRequest | ExportRequest) -> None:
+        """Hand it a job, or a file to build."""
         self.start()
         self._jobs += 1
         self._log.clear()

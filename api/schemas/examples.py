@@ -142,6 +142,7 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
                 "divergence": {"kind": "article", "variance": {"kind": "fixed", "value": 1.0}},
             },
             "training": {"epochs": 20, "batch_size": 32, "seed": 7},
+            "export": ["safetensors", "onnx"],
             "metadata": {"experiment": "first"},
         },
     ],
@@ -172,12 +173,25 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
             "metrics": {"val.accuracy": 0.92},
             "files": [
                 {
+                    "name": "model.onnx",
+                    "state": "building",
+                    "reason": None,
+                    "media_type": "application/octet-stream",
+                    "size": None,
+                    "sha256": None,
+                    "url": f"/v1/models/{_MODEL}/files/model.onnx",
+                    "export": None,
+                },
+                {
                     "name": "model.safetensors",
+                    "state": "ready",
+                    "reason": None,
                     "media_type": "application/octet-stream",
                     "size": 19440,
                     "sha256": _SHA256,
                     "url": f"/v1/models/{_MODEL}/files/model.safetensors",
-                }
+                    "export": None,
+                },
             ],
         }
     ],

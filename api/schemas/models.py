@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from api.schemas.base import PREFIX, ListReply, Moment, Reply
-from softreg_jobs.records import Checkpoint, File, Model
+from softreg_jobs.records import Checkpoint, Model
 
 __all__ = ["CheckpointList", "CheckpointReply", "ModelReply", "checkpoint_reply", "file_url", "model_reply"]
 
@@ -35,13 +35,19 @@ class CheckpointList(ListReply[CheckpointReply]):
 
 
 class FileReply(Reply):
-    """A file of a model."""
+    """A file of a model; `model.onnx` and `model.pt2` are built after training, if asked for."""
 
     name: str
+    state: Literal["ready", "building", "failed"] = "ready"
+    reason: str | None = None
+    """Why it failed."""
     media_type: str
-    size: int
-    sha256: str
+    size: int | None
+    """Null until it is ready, as is `sha256`."""
+    sha256: str | None
     url: str
+    export: dict[str, Any] | None = None
+    """Of a file that was built later: how it was compared with the trained model, and the largest difference."""
 
 
 class ModelReply(Reply):
@@ -89,15 +95,35 @@ def model_reply(model: Model) -> ModelReply:
         urls={"self": f"{PREFIX}/models/{model.id}", "job": f"{PREFIX}/jobs/{model.job_id}"},
         job_id=model.job_id,
         metrics=model.metrics,
-        files=[_file(model.id, file) for file in model.files],
+        files=_files(model),
     )
 
 
-def _file(model_id: str, file: File) -> FileReply:
-    return FileReply(
-        name=file.name,
-        media_type=file.media_type,
-        size=file.blob.size,
-        sha256=file.blob.sha256,
-        url=file_url(model_id, file.name),
-    )
+def _files(model: Model) -> list[FileReply]:
+    """Those that are there and those that are not, by name."""
+    built = {export.name: export for export in model.exports}
+    ready = [
+        FileReply(
+            name=file.name,
+            media_type=file.media_type,
+            size=file.blob.size,
+            sha256=file.blob.sha256,
+            url=file_url(model.id, file.name),
+            export=built[file.name].facts if file.name in built else None,
+        )
+        for file in model.files
+    ]
+    absent = [
+        FileReply(
+            name=export.name,
+            state=export.state,
+            reason=export.reason,
+            media_type="application/octet-stream",
+            size=None,
+            sha256=None,
+            url=file_url(model.id, export.name),
+        )
+        for export in model.exports
+        if export.state != "ready"
+    ]
+    return sorted([*ready, *absent], key=lambda file: file.name)

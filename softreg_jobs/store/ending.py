@@ -10,18 +10,18 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
-from softreg_jobs.blobs import Blob, publish
 from softreg_jobs.errors import FencedError
 from softreg_jobs.states import ACTIVE, Actor, JobState
 from softreg_jobs.store.attempt import Claim
+from softreg_jobs.store.exports import want_export
+from softreg_jobs.store.files import ModelFile, add_file
 from softreg_jobs.store.moves import move
-from softreg_jobs.tables import attempts, jobs, leases, model_files, models, now, outbox
+from softreg_jobs.tables import attempts, jobs, leases, models, now, outbox
 
 __all__ = [
     "MAX_INFRA_FAULTS",
     "MAX_STALLS",
     "AttemptFacts",
-    "ModelFile",
     "Result",
     "after_fault",
     "cancelled",
@@ -50,15 +50,6 @@ class AttemptFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelFile:
-    """A file of a model whose bytes are uploaded and unpublished."""
-
-    name: str
-    blob: Blob
-    media_type: str
-
-
-@dataclass(frozen=True, slots=True)
 class Result:
     """What a finished training leaves."""
 
@@ -66,6 +57,8 @@ class Result:
     files: Sequence[ModelFile]
     metrics: dict[str, float | None]
     reason: str
+    exports: Sequence[str] = ()
+    """Names of files that are to be built from those that are there."""
 
 
 def succeed(connection: Connection, mine: Claim, result: Result, facts: AttemptFacts) -> None:
@@ -95,12 +88,9 @@ def succeed(connection: Connection, mine: Claim, result: Result, facts: AttemptF
         insert(models).values(id=result.model_id, tenant_id=mine.tenant_id, job_id=mine.job_id, metrics=result.metrics)
     )
     for file in result.files:
-        publish(connection, file.blob)
-        connection.execute(
-            insert(model_files).values(
-                model_id=result.model_id, name=file.name, blob_id=file.blob.id, media_type=file.media_type
-            )
-        )
+        add_file(connection, result.model_id, file)
+    for name in result.exports:
+        want_export(connection, result.model_id, name)
     _close_attempt(connection, mine.job_id, mine.fence, "succeeded", facts)
 
 
