@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +51,19 @@ class Part:
         """The same rows on a device."""
         weight = None if self.weight is None else self.weight.to(device)
         return Part(tuple(tensor.to(device) for tensor in self.inputs), self.target.to(device), weight)
+
+    def blocks(self) -> Iterator[Part]:
+        """All rows, in order, in pieces that fit memory: here in one."""
+        yield self
+
+    @classmethod
+    def joined(cls, parts: Sequence[Part]) -> Part:
+        """The rows of several parts, one after the other."""
+        if len(parts) == 1:
+            return parts[0]
+        inputs = tuple(torch.cat(tensors) for tensors in zip(*(part.inputs for part in parts), strict=True))
+        weights = [part.weight for part in parts if part.weight is not None]
+        return cls(inputs, torch.cat([part.target for part in parts]), torch.cat(weights) if weights else None)
 
 
 @dataclass(frozen=True, eq=False)

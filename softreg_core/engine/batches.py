@@ -7,10 +7,11 @@ from typing import Protocol
 
 import torch
 
+from softreg_core.data.streamed import StreamedPart
 from softreg_core.data.tabular import Part
 from softreg_core.engine.order import epoch_order
 
-__all__ = ["Batches", "ResidentBatches"]
+__all__ = ["Batches", "ResidentBatches", "StreamedBatches"]
 
 
 class Batches(Protocol):
@@ -53,3 +54,38 @@ class ResidentBatches:
         ordered = self._part.take(order)
         for start in range(from_step * self._batch_size, self._part.rows, self._batch_size):
             yield ordered.take(slice(start, start + self._batch_size))
+
+
+class StreamedBatches:
+    """Rows that are read piece after piece; a batch may begin in one piece and end in the next."""
+
+    def __init__(self, part: StreamedPart, batch_size: int, seed: int, device: torch.device) -> None:
+        self._part = part
+        self._batch_size = batch_size
+        self._seed = seed
+        self._device = device
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches of one pass."""
+        return -(-self._part.rows // self._batch_size)
+
+    @property
+    def most_rows(self) -> int:
+        """Rows of the largest batch."""
+        return min(self._part.rows, self._batch_size)
+
+    def __call__(self, epoch: int, from_step: int = 0) -> Iterator[Part]:
+        """See `Batches`."""
+        begun: list[Part] = []
+        wanted = self._batch_size
+        for piece in self._part.shuffled(self._seed, epoch, skip=from_step * self._batch_size):
+            here, start = piece.to(self._device), 0
+            while here.rows - start >= wanted:
+                yield Part.joined([*begun, here.take(slice(start, start + wanted))])
+                start, wanted, begun = start + wanted, self._batch_size, []
+            if start < here.rows:
+                begun.append(here.take(slice(start, None)))
+                wanted -= here.rows - start
+        if begun:
+            yield Part.joined(begun)
