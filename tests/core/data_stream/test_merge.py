@@ -8,8 +8,10 @@ import pytest
 from softreg_core.data.flat_columns import Images, Sequences, Sounds, Texts
 from softreg_core.data.parsed import CategoryColumn, NumericColumn, TextColumn, parsed_table
 from softreg_core.data.request import DISTINCT_LIMIT
+from softreg_core.data.stream.chunks import chunk_of
 from softreg_core.data.stream.merge import ReportMerger
 from softreg_core.data.summary import Tally
+from softreg_core.data.table import Table
 from softreg_core.errors import DataError
 
 ROWS = 400
@@ -106,3 +108,22 @@ def test_a_column_that_changes_its_kind_is_refused_by_name():
     merger.add(report([COLUMNS["measured"]], np.arange(10)))
     with pytest.raises(DataError, match="column 'x' begins as numeric and goes on as image"):
         merger.add(report([COLUMNS["images"]], np.arange(10)))
+
+
+def test_a_part_is_read_with_the_codes_of_the_whole():
+    labels = np.repeat(["cow", "ant", "bee", "ant"], 100)
+    columns = [category("x", labels), numbers("y", np.where(np.arange(ROWS) < 100, np.nan, 7.0))]
+    tables = [
+        parsed_table([column(np.arange(start, start + 100)) for column in columns], file_format="csv", rows=100)
+        for start in range(0, ROWS, 100)
+    ]
+    merger = ReportMerger()
+    for part in tables:
+        merger.add(part.report)
+    whole = merger.finish()
+    parts = [chunk_of(whole, Table(part.report, part.tensors)) for part in tables]
+    assert whole.columns[0].levels == ("ant", "bee", "cow")
+    assert np.array_equal(np.concatenate([part.labels("x") for part in parts]), labels)
+    assert [int(part.codes("x")[0]) for part in parts] == [2, 0, 1, 0]
+    assert np.isnan(parts[0].values(["y"])).all()
+    assert (parts[1].values(["y"]) == 7.0).all()
