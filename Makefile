@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-all lint format bench-service constraints clean
+.PHONY: help demo up test test-all lint format bench-service bench-methods cards constraints clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 18
@@ -39,6 +39,12 @@ format: $(INSTALLED)  ## Format the code and mend what can be mended
 
 bench-service: $(INSTALLED)  ## Submit to succeeded, on a warm worker
 	$(BIN)/python -m benchmarks.service
+
+bench-methods: $(INSTALLED)  ## Where each divergence helps and where not (long)
+	$(BIN)/python -m benchmarks.methods
+
+cards: $(INSTALLED)  ## Plots and figures into the method cards
+	$(BIN)/python -m benchmarks.cards
 
 constraints: $(INSTALLED)  ## Write constraints.txt from what is installed
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' | sort -f > .venv/constraints
