@@ -15,10 +15,16 @@ from numpy.typing import NDArray
 
 from softreg_core.spec.alpha import alpha_at
 from softreg_core.spec.bases import BaseSpec
-from softreg_core.spec.divergences import CategoricalSpec, DivergenceSpec, UniformSpec
-from softreg_core.spec.loss import LossSpec
+from softreg_core.spec.divergences import (
+    CategoricalSpec,
+    DivergenceSpec,
+    FixedVarianceSpec,
+    GaussianSpec,
+    UniformSpec,
+)
+from softreg_core.spec.loss import LossSpec, variance_of
 
-__all__ = ["Curve", "curve_over_probability", "curve_over_residual"]
+__all__ = ["Curve", "curve_over_log_mean", "curve_over_probability", "curve_over_residual"]
 
 Vector = NDArray[np.float64]
 
@@ -32,24 +38,59 @@ class Curve(NamedTuple):
     """(N,): by the argument."""
 
 
-def curve_over_residual(loss: LossSpec, residual_N: Vector, *, done: float = 1.0) -> Curve:
+def curve_over_residual(
+    loss: LossSpec,
+    residual_N: Vector,
+    *,
+    done: float = 1.0,
+    sigma2: float | None = None,
+    predicted: float | None = None,
+) -> Curve:
     """The loss of one output over r = yhat - y.
 
     Args:
-        loss: with a base of real values, and no divergence that depends on a whole batch.
+        loss: with a base of real values that depends on their difference alone.
         residual_N: float64 (N,), in units of the target.
         done: share of the run's steps, for an alpha that changes over it.
+        sigma2: the variance, where it is not in the spec but follows from data or batch: the mean squared prediction
+            for sample_program. The curve is that of one example among very many, which do not move it.
+        predicted: the prediction's variance sp2, where it is learned or predicted.
 
     Raises:
         ValueError: this loss is no function of one residual.
     """
-    base = _base_of_residual(loss.base, residual_N)
+    base = _base_of_residual(loss.base, residual_N, predicted)
     if loss.divergence is None:
         return base
-    return _sum(loss, base, _divergence_of_residual(loss.divergence, residual_N), done)
+    scales = _Scales(sigma2, predicted)
+    return _sum(loss, base, _divergence_of_residual(loss.divergence, residual_N, scales), done, sigma2)
 
 
-def curve_over_probability(loss: LossSpec, p_N: Vector, classes: int, *, done: float = 1.0) -> Curve:
+def curve_over_log_mean(loss: LossSpec, eta_N: Vector, target: float) -> Curve:
+    """The loss of one output over eta, the logarithm of the predicted count.
+
+    Args:
+        loss: with base poisson.
+        eta_N: float64 (N,).
+        target: the count, not negative.
+
+    Raises:
+        ValueError: the base is another one.
+    """
+    if loss.base.kind != "poisson":
+        raise ValueError(f"{loss.base.kind} compares no counts: its curve is not over their logarithm")
+    return Curve(np.exp(eta_N) - target * eta_N, np.exp(eta_N) - target)
+
+
+def curve_over_probability(
+    loss: LossSpec,
+    p_N: Vector,
+    classes: int,
+    *,
+    done: float = 1.0,
+    sigma2: float | None = None,
+    predicted: float | None = None,
+) -> Curve:
     """The loss of one example over the probability of its class; the other classes share the rest equally.
 
     Args:
@@ -57,6 +98,8 @@ def curve_over_probability(loss: LossSpec, p_N: Vector, classes: int, *, done: f
         p_N: float64 (N,), between 0 and 1, both excluded; at temperature 1.
         classes: K, at least 2; for a label 2.
         done: share of the run's steps, for an alpha that changes over it.
+        sigma2: as in `curve_over_residual`; for sample_program the mean squared probability.
+        predicted: as in `curve_over_residual`.
 
     Raises:
         ValueError: this loss is no function of that probability alone.
@@ -71,19 +114,46 @@ def curve_over_probability(loss: LossSpec, p_N: Vector, classes: int, *, done: f
     else:
         # Brier's residual: 1 - p of the own class, p of each other. Its length is one residual.
         factor = np.sqrt(classes / (classes - 1.0))
-        along = _divergence_of_residual(loss.divergence, (1.0 - p_N) * factor, outputs=classes)
+        scales = _Scales(sigma2, predicted, classes)
+        along = _divergence_of_residual(loss.divergence, (1.0 - p_N) * factor, scales)
         divergence = Curve(along.loss, -factor * along.gradient)
-    return _sum(loss, base, divergence, done)
+    return _sum(loss, base, divergence, done, sigma2)
 
 
-def _sum(loss: LossSpec, base: Curve, divergence: Curve, done: float) -> Curve:
+def _sum(loss: LossSpec, base: Curve, divergence: Curve, done: float, sigma2: float | None) -> Curve:
     alpha = alpha_at(loss.alpha, done)
     kept = 1.0 - alpha if loss.combine == "convex" else 1.0
+    if loss.alpha_units == "sigma2":
+        alpha *= _sigma2(loss.divergence, sigma2)
     return Curve(kept * base.loss + alpha * divergence.loss, kept * base.gradient + alpha * divergence.gradient)
 
 
-def _base_of_residual(base: BaseSpec, r: Vector) -> Curve:
+class _Scales(NamedTuple):
+    """What a divergence of the residual needs besides it."""
+
+    sigma2: float | None
+    predicted: float | None
+    outputs: int = 1
+
+
+def _sigma2(divergence: DivergenceSpec | None, given: float | None) -> float:
+    variance = variance_of(divergence)
+    if isinstance(variance, FixedVarianceSpec):
+        return variance.value
+    if given is None:
+        raise ValueError("this loss takes its variance from data or batch, so it is no function of one residual alone")
+    return given
+
+
+def _base_of_residual(base: BaseSpec, r: Vector, predicted: float | None) -> Curve:
     match base.kind:
+        case "gaussian_nll":
+            if predicted is None:
+                raise ValueError("gaussian_nll has a predicted variance: its curve needs one")
+            weight = predicted**base.beta / predicted
+            return Curve(weight * (predicted * np.log(predicted) + r**2) / 2, weight * r)
+        case "poisson":
+            raise ValueError("poisson is no function of a difference: its curve is over the logarithm of the count")
         case "half_squared_error":
             return Curve(r**2 / 2, r)
         case "huber":
@@ -114,10 +184,16 @@ def _barron(shape: float, r: Vector) -> Curve:
     return Curve(b / shape * np.expm1(shape / 2 * log), r * np.exp((shape / 2 - 1) * log))
 
 
-def _divergence_of_residual(divergence: DivergenceSpec, r: Vector, outputs: int = 1) -> Curve:
-    if isinstance(divergence, CategoricalSpec | UniformSpec) or divergence.kind == "sample_program":
-        raise ValueError(f"{divergence.kind} is no function of one residual")
-    s = divergence.variance.value
+def _divergence_of_residual(divergence: DivergenceSpec, r: Vector, scales: _Scales) -> Curve:
+    outputs = scales.outputs
+    if isinstance(divergence, CategoricalSpec | UniformSpec):
+        raise ValueError(f"{divergence.kind} is no function of one residual")  # noqa: TRY004  of a kind, not a type
+    s = _sigma2(divergence, scales.sigma2)
+    if divergence.kind == "sample_program":
+        return Curve((np.log(s) + r**2 / s - 1) / 2, r / s)
+    if divergence.kind == "gaussian" and divergence.prediction_variance != "same":
+        return _of_two_gaussians(divergence, r, s, scales)
+    s *= outputs if divergence.scale == "per_output" else 1
     u, slope = r**2 / s, r / s
     gap, gap_slope = (np.log1p(u) - u / (1 + u)) / 2, slope * u / (1 + u) ** 2
     match divergence.kind:
@@ -133,6 +209,16 @@ def _divergence_of_residual(divergence: DivergenceSpec, r: Vector, outputs: int 
             return Curve(u / (1 + u) / 2, slope / (1 + u) ** 2)
         case "welsch":
             return Curve(-np.expm1(-u) / 2, slope * np.exp(-u))
+
+
+def _of_two_gaussians(divergence: GaussianSpec, r: Vector, s: float, scales: _Scales) -> Curve:
+    v, outputs = scales.predicted, scales.outputs
+    if v is None:
+        raise ValueError("this divergence has a variance of the prediction: its curve needs one")
+    if divergence.direction == "prediction_to_target":
+        return Curve((outputs * (np.log(s / v) + v / s - 1) + r**2 / s) / 2, r / s)
+    weight = v**divergence.beta
+    return Curve(weight * (outputs * (np.log(v / s) + s / v - 1) + r**2 / v) / 2, weight * r / v)
 
 
 def _base_of_probability(base: BaseSpec, p: Vector, classes: int) -> Curve:

@@ -6,7 +6,7 @@ or, when the loss is no longer finite, CheckpointDue* and NonFiniteLossError.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from torch import Tensor
@@ -36,6 +36,8 @@ class TrainedModel:
     tensors: dict[str, Tensor]
     """On the CPU, by name."""
     preprocessing: Preprocessing
+    loss: dict[str, Tensor] = field(default_factory=dict)
+    """What the loss keeps: a variance that it followed or learned."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor, nn
 
 from softreg_core.data.tabular import Part
+from softreg_core.losses import Loss
 from softreg_core.nets.noise import set_noise
 
 __all__ = ["Forward", "Predicted"]
@@ -28,8 +30,9 @@ class Forward:
     Whatever is random in a pass is a function of (seed, purpose, step, pass): no generator moves on from step to step.
     """
 
-    def __init__(self, net: nn.Module, seed: int) -> None:
+    def __init__(self, net: nn.Module, loss: Loss[Any], seed: int) -> None:
         self.net = net
+        self.loss = loss
         self.seed = seed
 
     def __call__(self, batch: Part, step: int) -> Predicted:
@@ -40,4 +43,5 @@ class Forward:
             step: optimiser steps done in the run.
         """
         set_noise(self.net, self.seed, step)
-        return Predicted(self.net(*batch.inputs))
+        prediction, variance = self.loss.split(self.net(*batch.inputs))
+        return Predicted(prediction, {} if variance is None else {"variance": variance})

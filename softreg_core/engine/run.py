@@ -16,7 +16,7 @@ from softreg_core.engine.state import TrainingState
 from softreg_core.engine.step import Stepper, copies, load_tensors
 from softreg_core.errors import DataError, NonFiniteLossError
 from softreg_core.evaluate import evaluate
-from softreg_core.losses import DataMeta, build_loss
+from softreg_core.losses import DataMeta, build_loss, target_variance
 from softreg_core.nets import build_net
 from softreg_core.spec.fit import label_threshold
 from softreg_core.spec.net_fit import misfit_of_batches
@@ -44,6 +44,7 @@ class Run:
         self.preprocessing = data.preprocessing
         self._validation, self._test = data.validation.to(device), data.test.to(device)
         self._batches = self._source(data)
+        self._target_variance = target_variance(data.train.target, data.preprocessing.outputs)
         self.steps_per_epoch = self._batches.steps_per_epoch
         self._stepper = self._build_stepper()
         steps_between_readings = min(self.steps_per_epoch, _STEPS_PER_READING)
@@ -63,10 +64,12 @@ class Run:
 
     def _build_stepper(self) -> Stepper:
         spec, preprocessing = self.spec, self.preprocessing
-        net = build_net(spec.net, preprocessing.shape, preprocessing.outputs, spec.training.seed).to(self.device)
         total_steps = spec.training.epochs * self.steps_per_epoch
-        meta = DataMeta(preprocessing.outputs, preprocessing.task, total_steps)
-        return Stepper(spec, net, build_loss(spec.loss, meta).to(self.device))
+        meta = DataMeta(preprocessing.outputs, preprocessing.task, total_steps, self._target_variance)
+        loss = build_loss(spec.loss, meta).to(self.device)
+        width = preprocessing.outputs + loss.extra_outputs
+        net = build_net(spec.net, preprocessing.shape, width, spec.training.seed).to(self.device)
+        return Stepper(spec, net, loss)
 
     @property
     def parameters(self) -> int:
@@ -170,7 +173,8 @@ class Run:
             load_tensors(self._stepper.loss, self.best.state.loss)
             metrics = dict(self.best.state.metrics)
         metrics |= self._measured("test", self._test)
-        model = TrainedModel(self.spec, copies(self._stepper.net.state_dict()), self.preprocessing)
+        of_loss = copies(self._stepper.loss.state_dict())
+        model = TrainedModel(self.spec, copies(self._stepper.net.state_dict()), self.preprocessing, of_loss)
         best_step = None if self.best.best is None else self.best.best.step
         return Finished(model, metrics, self.step, self.epoch, best_step)
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,8 @@ from softreg_core.engine.forward import Forward
 from softreg_core.engine.optimizer import build_optimizer, optimizer_tensors, restore_optimizer
 from softreg_core.engine.state import TrainingState
 from softreg_core.errors import DataError
-from softreg_core.losses import LossParts
+from softreg_core.losses import Loss, LossParts
+from softreg_core.losses.rows import kept_mean
 from softreg_core.spec.train import TrainSpec
 
 __all__ = ["Captured", "Observer", "Stepper", "Terms", "copies", "load_tensors"]
@@ -38,9 +39,7 @@ class Terms:
 
     def mean(self, values_B: Tensor) -> Tensor:
         """The reduction of this step: the mean, or sum_b w_b v_b / sum_b w_b."""
-        if self.weight is None:
-            return values_B.mean()
-        return (self.weight * values_B).sum() / self.weight.sum()
+        return kept_mean(values_B, self.weight)
 
     def columns(self) -> dict[str, Tensor]:
         """What is logged of each example, by series."""
@@ -66,13 +65,13 @@ class Captured(NamedTuple):
 class Stepper:
     """A network, its loss and its optimiser."""
 
-    def __init__(self, spec: TrainSpec, net: nn.Module, loss: nn.Module) -> None:
+    def __init__(self, spec: TrainSpec, net: nn.Module, loss: Loss[Any]) -> None:
         self.net = net
         self.loss = loss
         # What the optimiser changes, by name: the network's parameters, and the loss's own where it has some.
         of_loss = {f"loss.{name}": parameter for name, parameter in loss.named_parameters()}
         self.trained: dict[str, nn.Parameter] = dict(net.named_parameters()) | of_loss
-        self._forward = Forward(net, spec.training.seed)
+        self._forward = Forward(net, loss, spec.training.seed)
         self._optimizer = build_optimizer(spec.optimizer, self.trained)
 
     def begin_epoch(self) -> None:

@@ -4,10 +4,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from softreg_core.losses import Loss
 
 __all__ = ["EVALUATION_ROWS", "evaluate"]
 
@@ -18,7 +22,7 @@ EVALUATION_ROWS = 4096
 @torch.no_grad()
 def evaluate(
     net: nn.Module,
-    loss: nn.Module,
+    loss: Loss[Any],
     inputs: tuple[Tensor, ...],
     target: Tensor,
     *,
@@ -28,7 +32,7 @@ def evaluate(
     """Measure a network.
 
     Args:
-        net: called as `net(*inputs)`; returns float32 (N, C).
+        net: called as `net(*inputs)`; returns float32 (N, C), or more columns where `loss` says so.
         loss: as from `build_loss`; an alpha that changes over a run has its value at the end of the run.
         inputs: what the network takes, each (N, ...), N at least 1.
         target: int64 class codes (N,); or float32 (N, C): scaled values, or labels, 0 or 1.
@@ -47,9 +51,9 @@ def evaluate(
     sums: dict[str, Tensor] = {}
     for start in range(0, target.shape[0], EVALUATION_ROWS):
         rows = slice(start, start + EVALUATION_ROWS)
-        prediction = net(*(tensor[rows] for tensor in inputs))
-        parts = loss(prediction, target[rows])._asdict()
-        for name, values in (parts | _agreement(prediction, target[rows], label_threshold)).items():
+        prediction, variance = loss.split(net(*(tensor[rows] for tensor in inputs)))
+        parts = loss(prediction, target[rows], variance=variance)._asdict()
+        for name, values in (parts | _agreement(loss.values(prediction), target[rows], label_threshold)).items():
             if values is not None:
                 sums[name] = sums.get(name, 0.0) + values.double().sum(0)
     return _means(sums, target, target_scale)

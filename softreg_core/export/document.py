@@ -88,6 +88,8 @@ class ModelDocument(_Document):
     """Null where a metric is NaN or infinite."""
     spec: TrainSpec
     """Resolved."""
+    loss_state: dict[str, FiniteFloat] = {}
+    """What the loss followed or learned in training, by name: variances."""
     weights: WeightsDocument
     versions: dict[str, str]
 

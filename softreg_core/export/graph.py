@@ -15,6 +15,8 @@ from softreg_core.data.preprocessing import Scaling
 from softreg_core.export.document import ModelDocument
 from softreg_core.keyed import key_of
 from softreg_core.losses.registry import CLASS_BASES
+from softreg_core.spec.fit import link_is_log
+from softreg_core.spec.heads import extra_outputs
 from softreg_core.spec.inputs import ImageShape, InputShape, SequenceShape, SoundShape, TableShape, TextShape
 
 __all__ = ["ExportGraph", "dynamic_axes", "example_inputs", "output_name"]
@@ -35,6 +37,8 @@ class ExportGraph(nn.Module):
         super().__init__()
         self.net = net
         self._kind = output_name(document)
+        self._outputs = document.outputs if extra_outputs(document.spec.loss, document.outputs) else None
+        self._is_log = link_is_log(document.spec.loss.base)
         self._has_numbers = "numbers" in document.shape.names
         if self._has_numbers:
             self._register("feature", document.features.scaling())
@@ -47,6 +51,10 @@ class ExportGraph(nn.Module):
             scaled_BD = (inputs[0] - self.feature_mean) / self.feature_scale
             inputs = (scaled_BD.to(torch.float32), *inputs[1:])
         outputs_BC: Tensor = self.net(*inputs)
+        if self._outputs is not None:  # after the predictions come their variances
+            outputs_BC = outputs_BC[:, : self._outputs]
+        if self._is_log:
+            outputs_BC = outputs_BC.exp()
         if self._kind == "probabilities":
             return torch.softmax(outputs_BC, dim=1)
         if self._kind == "values":

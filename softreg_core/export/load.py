@@ -19,10 +19,11 @@ from torch import Tensor, nn
 from softreg_core.errors import DataError, IntegrityError
 from softreg_core.evaluate import EVALUATION_ROWS, evaluate
 from softreg_core.export.document import DOCUMENT_NAME, ModelDocument
-from softreg_core.losses import DataMeta, build_loss
+from softreg_core.losses import DataMeta, Loss, build_loss
 from softreg_core.nets import build_net
 from softreg_core.spec.estimate import parameter_count
 from softreg_core.spec.fit import has_logits, label_threshold
+from softreg_core.spec.heads import extra_outputs
 
 __all__ = ["LoadedModel", "load"]
 
@@ -51,15 +52,26 @@ def load(directory: str | Path) -> LoadedModel:
 
 
 def _net(document: ModelDocument, weights: bytes) -> nn.Module:
-    needed = 4 * parameter_count(document.spec.net, document.shape, document.outputs)
+    width = document.outputs + extra_outputs(document.spec.loss, document.outputs)
+    needed = 4 * parameter_count(document.spec.net, document.shape, width)
     if needed > len(weights):  # before memory is taken for what a forged description asks for
         raise DataError(f"the network has {needed} bytes of weights, the file {len(weights)}", "wrong_weights")
-    net = build_net(document.spec.net, document.shape, document.outputs, document.spec.training.seed)
+    net = build_net(document.spec.net, document.shape, width, document.spec.training.seed)
     try:
         net.load_state_dict(safetensors_torch.load(weights))
     except (SafetensorError, RuntimeError) as error:
         raise DataError(f"the weights do not fit the network: {error}", "wrong_weights") from error
     return net.eval()
+
+
+def _loss(document: ModelDocument) -> Loss[Any]:
+    # What it followed in training takes the place of the 1 below.
+    loss = build_loss(document.spec.loss, DataMeta(document.outputs, document.task, target_variance=1.0))
+    try:
+        loss.load_state_dict({name: torch.tensor(value) for name, value in document.loss_state.items()}, strict=False)
+    except RuntimeError as error:
+        raise DataError(f"loss_state does not fit the loss: {error}", "wrong_format") from error
+    return loss.eval()
 
 
 class LoadedModel:
@@ -69,6 +81,7 @@ class LoadedModel:
         self.document = document
         self.net = net
         self._preprocessing = document.preprocessing()
+        self._loss = _loss(document)
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -95,11 +108,34 @@ class LoadedModel:
         Raises:
             DataError: the rows have another shape, or a cell is not finite.
         """
+        scores: NDArray[np.float32] = self._loss.split(self._outputs(rows))[0].numpy()
+        return scores
+
+    @torch.no_grad()
+    def predict_variance(self, rows: ArrayLike) -> NDArray[np.float64]:
+        """The predicted variance of each target given its row, in squared user's units; shaped as `predict` answers.
+
+        Args:
+            rows: numbers (N, D).
+
+        Raises:
+            DataError: the model predicts no variance, the rows have another shape, or a cell is not finite.
+        """
+        _, variance = self._loss.split(self._outputs(rows))
+        if variance is None:
+            raise DataError("the model was trained with a loss that predicts no variance", "no_variance")
+        scaling = self._preprocessing.target
+        scale_C = np.ones(self.document.outputs) if scaling is None else scaling.scale
+        predictive = self._loss.predictive_variance(variance)
+        values_NC: NDArray[np.float64] = predictive.double().numpy() * scale_C**2
+        return values_NC.ravel() if values_NC.shape[1] == 1 else values_NC
+
+    def _outputs(self, rows: ArrayLike) -> Tensor:
         features = self._features(rows)
         # In the batches of evaluation: another batch size may round differently.
         starts = range(0, features.shape[0], EVALUATION_ROWS)
         outputs = [self.net(features[start : start + EVALUATION_ROWS]) for start in starts]
-        return torch.cat(outputs).numpy() if outputs else np.empty((0, self.document.outputs), dtype=np.float32)
+        return torch.cat(outputs) if outputs else torch.empty((0, self.document.outputs + self._loss.extra_outputs))
 
     def predict(self, rows: ArrayLike) -> NDArray[Any]:
         """What the rows are.
@@ -119,7 +155,7 @@ class LoadedModel:
         if self._preprocessing.target is None:
             predicted_N: NDArray[np.str_] = np.asarray(self.labels, dtype=np.str_)[scores_NC.argmax(axis=1)]
             return predicted_N
-        values_NC = self._preprocessing.target.undo(scores_NC)
+        values_NC = self._preprocessing.target.undo(self._loss.values(torch.from_numpy(scores_NC)).numpy())
         if values_NC.shape[1] == 1:
             return values_NC.ravel()
         return values_NC
@@ -163,9 +199,8 @@ class LoadedModel:
             encoded, threshold = self._truths(wanted), label_threshold(document.spec.loss.base)
         else:
             encoded = self._codes(wanted) if scaling is None else self._values(wanted)
-        loss = build_loss(document.spec.loss, DataMeta(document.outputs, document.task))
         scale = None if scaling is None else scaling.scale
-        return evaluate(self.net, loss, (features,), encoded, target_scale=scale, label_threshold=threshold)
+        return evaluate(self.net, self._loss, (features,), encoded, target_scale=scale, label_threshold=threshold)
 
     def _features(self, rows: ArrayLike) -> Tensor:
         values = np.asarray(rows, dtype=np.float64)

@@ -59,6 +59,7 @@ def _document(model: TrainedModel, metrics: Mapping[str, float], weights: bytes)
         truths=preprocessing.truths,
         metrics=dict(metrics),
         spec=model.spec,
+        loss_state={name: tensor.item() for name, tensor in model.loss.items() if tensor.ndim == 0},
         weights=WeightsDocument(sha256=hashlib.sha256(weights).hexdigest(), size=len(weights)),
         versions={
             "softreg": softreg_core.__version__,

@@ -4,7 +4,7 @@ Nothing here reduces over the batch: a loss returns one value per example and th
 """
 
 from softreg_core.losses.article import article, inflation
-from softreg_core.losses.bases import absolute_error, barron, half_squared_error, huber, quantile, student_t
+from softreg_core.losses.bases import absolute_error, barron, half_squared_error, huber, poisson, quantile, student_t
 from softreg_core.losses.categorical import categorical, uniform
 from softreg_core.losses.cauchy import cauchy
 from softreg_core.losses.class_bases import (
@@ -14,7 +14,7 @@ from softreg_core.losses.class_bases import (
     generalized_cross_entropy,
     symmetric_cross_entropy,
 )
-from softreg_core.losses.gaussian import gaussian
+from softreg_core.losses.gaussian import gaussian, gaussian_nll, gaussian_of_two
 from softreg_core.losses.labels import Labels, binary_cross_entropy, labels
 from softreg_core.losses.logits import Classes, classes
 from softreg_core.losses.parts import DataMeta, LossParts
@@ -22,11 +22,14 @@ from softreg_core.losses.redescending import geman_mcclure, welsch
 from softreg_core.losses.registry import build_loss
 from softreg_core.losses.residual import Residual, residual
 from softreg_core.losses.sample_program import sample_program
+from softreg_core.losses.soft import Loss
+from softreg_core.losses.variance import target_variance
 
 __all__ = [
     "Classes",
     "DataMeta",
     "Labels",
+    "Loss",
     "LossParts",
     "Residual",
     "absolute_error",
@@ -41,17 +44,21 @@ __all__ = [
     "cross_entropy",
     "focal",
     "gaussian",
+    "gaussian_nll",
+    "gaussian_of_two",
     "geman_mcclure",
     "generalized_cross_entropy",
     "half_squared_error",
     "huber",
     "inflation",
     "labels",
+    "poisson",
     "quantile",
     "residual",
     "sample_program",
     "student_t",
     "symmetric_cross_entropy",
+    "target_variance",
     "uniform",
     "welsch",
 ]

@@ -12,7 +12,7 @@ from torch import Tensor
 from softreg_core.losses.ratio import log1p_ratio
 from softreg_core.losses.residual import Residual, residual
 
-__all__ = ["absolute_error", "barron", "half_squared_error", "huber", "quantile", "student_t"]
+__all__ = ["absolute_error", "barron", "half_squared_error", "huber", "poisson", "quantile", "student_t"]
 
 # |shape| below which barron's formula, shape in the denominator, is its limit for 0 in every digit.
 _SHAPE_ZERO = 1e-100
@@ -86,6 +86,23 @@ def quantile(pair: Residual, tau: float = 0.5) -> Tensor:
     """
     short_BC = pair.target - pair.prediction
     return torch.maximum(tau * short_BC, (tau - 1.0) * short_BC).sum(1)
+
+
+def poisson(pair: Residual) -> Tensor:
+    """Minus a Poisson log likelihood of counts, up to a constant, summed over the outputs.
+
+    sum_c [ exp(eta_c) - y_c eta_c ],  eta the prediction: the logarithm of the expected count
+
+    Args:
+        pair: checked prediction and target; see `residual`. The target is not negative.
+
+    Returns:
+        float (B,), not reduced; least at eta = ln y, and without a least value where y = 0.
+
+    Source:
+        Generalised linear models, canonical link; torch.nn.PoissonNLLLoss with log_input.
+    """
+    return (pair.prediction.exp() - pair.target * pair.prediction).sum(1)
 
 
 def student_t(pair: Residual, nu: float = 4.0) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 from softreg_core.errors import ShapeError
 from softreg_core.losses.parts import DataMeta
 from softreg_core.losses.residual import Residual, class_codes, widened
+from softreg_core.losses.rows import emptied
 
 __all__ = ["Classes", "classes"]
 
@@ -27,6 +28,8 @@ class Classes(NamedTuple):
     """int64 (B, 1)."""
     weight: Tensor | None
     """(B,)."""
+    variance: Tensor | None = None
+    """(B, 1) or (B, K): predicted variances of the probabilities, where there are some."""
 
     def of_target(self) -> Tensor:
         """(B,): the log probability of the true class."""
@@ -36,7 +39,8 @@ class Classes(NamedTuple):
         """The probabilities against one-hot rows."""
         probability_BK = self.log_probability.exp()
         one_hot_BK = torch.zeros_like(probability_BK).scatter_(1, self.code, 1.0)
-        return Residual(probability_BK, one_hot_BK, (probability_BK - one_hot_BK).square().sum(1), self.weight)
+        squared_B = (probability_BK - one_hot_BK).square().sum(1)
+        return Residual(probability_BK, one_hot_BK, squared_B, self.weight, self.variance)
 
 
 def classes(logits: Tensor, target: Tensor, weight: Tensor | None = None, data_meta: DataMeta | None = None) -> Classes:
@@ -63,5 +67,5 @@ def classes(logits: Tensor, target: Tensor, weight: Tensor | None = None, data_m
         raise TypeError("logits are compared with integer class codes, not with floats")
     if weight is not None and weight.shape != target.shape:
         raise ShapeError(f"weight has shape {tuple(weight.shape)}; ({target.shape[0]},) is needed")
-    wide_BK = widened(logits)
+    wide_BK = emptied(widened(logits), weight)
     return Classes(wide_BK, torch.log_softmax(wide_BK, dim=1), class_codes(target, logits.shape[1]), weight)

@@ -18,6 +18,8 @@ class DataMeta:
     task: Literal["classification", "multilabel", "regression"]
     total_steps: int | None = None
     """Optimiser steps of the whole run; needed in training by an alpha that changes over it."""
+    target_variance: float | None = None
+    """Of the training targets, averaged over the outputs; needed by variance `target`. See `target_variance`."""
 
 
 class LossParts(NamedTuple):

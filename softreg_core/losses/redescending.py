@@ -84,7 +84,9 @@ class _Welsch(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor | None]:
         squared_B, variance = _kept(ctx)
         ratio_B = (squared_B / variance).clamp(max=_FAR)
-        part_B = 0.5 * gradients[0] * (-ratio_B).exp() / variance
+        # In two halves: exp(-u) alone would lose digits below the smallest normal number, where the quotient is above.
+        root_B = (-0.5 * ratio_B).exp()
+        part_B = 0.5 * gradients[0] * (root_B / variance) * root_B
         return part_B, -part_B * ratio_B if ctx.needs_input_grad[1] else None
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from softreg_core.errors import DataError, ShapeError
 from softreg_core.losses.parts import DataMeta
+from softreg_core.losses.rows import emptied
 
 __all__ = ["Residual", "class_codes", "residual", "widened"]
 
@@ -26,10 +27,16 @@ class Residual(NamedTuple):
     """(B,): d2, the squared distance of prediction and target, summed over the outputs."""
     weight: Tensor | None
     """(B,)."""
+    variance: Tensor | None = None
+    """(B, 1) or (B, C): predicted variances, where there are some."""
 
 
 def residual(
-    prediction: Tensor, target: Tensor, weight: Tensor | None = None, data_meta: DataMeta | None = None
+    prediction: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    data_meta: DataMeta | None = None,
+    variance: Tensor | None = None,
 ) -> Residual:
     """Check shapes, turn class codes into one-hot rows, widen half precision, and square.
 
@@ -37,8 +44,9 @@ def residual(
         prediction: float (B, C), or (B,) read as (B, 1).
         target: float of the same shape, or integer class codes (B,). Integers are class codes unless
             `data_meta.task` is regression.
-        weight: float (B,), not negative; passed on.
+        weight: float (B,), not negative; passed on. Of a row of weight 0 nothing is looked at.
         data_meta: checked against the prediction when given.
+        variance: float (B, 1), or (B,) read as that, or (B, C): above 0; passed on.
 
     Raises:
         ShapeError: the shapes do not fit each other or `data_meta`.
@@ -58,8 +66,12 @@ def residual(
         prediction_BC, target_BC = prediction_BC.to(dtype), target_BC.to(dtype)
     if weight is not None and weight.shape != prediction_BC.shape[:1]:
         raise ShapeError(f"weight has shape {tuple(weight.shape)}; ({prediction_BC.shape[0]},) is needed")
+    variance_BX = _variance(prediction_BC, variance)
+    if weight is not None:
+        prediction_BC, target_BC = emptied(prediction_BC, weight), emptied(target_BC, weight)
+        variance_BX = None if variance_BX is None else emptied(variance_BX, weight, 1.0)
     squared_B = (prediction_BC - target_BC).square().sum(1)
-    return Residual(prediction_BC, target_BC, squared_B, weight)
+    return Residual(prediction_BC, target_BC, squared_B, weight, variance_BX)
 
 
 def widened(values: Tensor) -> Tensor:
@@ -98,6 +110,15 @@ def _target(prediction_BC: Tensor, target: Tensor, data_meta: DataMeta | None) -
         # Broadcasting (B, 1) against (B,) would silently compare every example with every other.
         raise ShapeError(f"target has shape {tuple(target.shape)}, prediction {tuple(prediction_BC.shape)}")
     return target_BC
+
+
+def _variance(prediction_BC: Tensor, variance: Tensor | None) -> Tensor | None:
+    if variance is None:
+        return None
+    variance_BX = widened(variance.unsqueeze(1) if variance.ndim == 1 else variance)
+    if variance_BX.shape not in (prediction_BC.shape, (prediction_BC.shape[0], 1)):
+        raise ShapeError(f"variance has shape {tuple(variance.shape)}, prediction {tuple(prediction_BC.shape)}")
+    return variance_BX.to(prediction_BC.dtype)
 
 
 def _one_hot(prediction_BC: Tensor, codes: Tensor) -> Tensor:

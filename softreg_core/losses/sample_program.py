@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from softreg_core.losses.residual import Residual
+from softreg_core.losses.rows import kept_mean
 
 __all__ = ["prediction_energy", "sample_program"]
 
@@ -41,16 +42,9 @@ def prediction_energy(pair: Residual) -> Tensor:
     zero too, a last floor keeps d2 / s and its gradient finite.
     """
     weight_B = pair.weight
-    predicted = _mean_square(pair.prediction, weight_B)
+    predicted = kept_mean(pair.prediction.square(), weight_B).mean()
     with torch.no_grad():
-        floor = (_FLOOR * _mean_square(pair.target, weight_B)).clamp(min=torch.finfo(predicted.dtype).tiny ** 0.5)
+        floor = (_FLOOR * kept_mean(pair.target.square(), weight_B).mean()).clamp(
+            min=torch.finfo(predicted.dtype).tiny ** 0.5
+        )
     return torch.maximum(predicted, floor)
-
-
-def _mean_square(values_BC: Tensor, weight_B: Tensor | None) -> Tensor:
-    if weight_B is None:
-        return values_BC.square().mean()
-    # A row of weight 0 may hold anything: it is taken out before it is squared, since 0 * inf is NaN.
-    kept_BC = torch.where((weight_B > 0).unsqueeze(1), values_BC, 0.0)
-    weight_B = weight_B.to(values_BC.dtype)
-    return (kept_BC.square().mean(1) * weight_B).sum() / weight_B.sum()

@@ -12,6 +12,8 @@ from softreg_core.losses.labels import Labels, labels
 from softreg_core.losses.logits import Classes, classes
 from softreg_core.losses.parts import DataMeta, LossParts
 from softreg_core.losses.residual import Residual, residual
+from softreg_core.losses.second_head import SecondHead
+from softreg_core.losses.variance import Variance
 from softreg_core.losses.weighing import Weighing
 
 __all__ = ["ClassDivergence", "ClassLoss", "Divergence", "LabelLoss", "Loss", "ResidualLoss"]
@@ -21,7 +23,7 @@ Divergence = Callable[[Residual], Tensor]
 ClassDivergence = Callable[[Classes], Tensor]
 
 _USED_BY = {
-    "variance": "a divergence whose prediction variance is predicted by the network",
+    "variance": "a base or divergence whose prediction variance is predicted by the network",
     "second": "a divergence between two passes of the network",
     "teacher": "a divergence from a teacher's outputs",
 }
@@ -40,6 +42,9 @@ class Loss(nn.Module, ABC, Generic[Pair]):
         divergence: Callable[[Pair], Tensor] | None,
         weighing: Weighing,
         data_meta: DataMeta | None,
+        head: SecondHead | None = None,
+        *,
+        is_log_link: bool = False,
     ) -> None:
         super().__init__()
         self.base = base
@@ -47,6 +52,43 @@ class Loss(nn.Module, ABC, Generic[Pair]):
         self.divergence = divergence if weighing.is_ever_positive else None
         self.weighing = weighing
         self.data_meta = data_meta
+        self._head = head
+        self._is_log_link = is_log_link
+
+    @property
+    def extra_outputs(self) -> int:
+        """Columns that the network puts out after the predictions; `split` takes them off."""
+        return 0 if self._head is None else self._head.columns(self.data_meta)
+
+    def split(self, output_BX: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The network's output as the loss takes it: predictions, and the predicted variances where there are some.
+
+        Args:
+            output_BX: float (B, C + extra_outputs).
+
+        Returns:
+            Predictions (B, C); variances (B, 1) or (B, C), above 0, in squared units of the (standardised) target.
+        """
+        return (output_BX, None) if self._head is None else self._head.split(output_BX)
+
+    def values(self, prediction: Tensor) -> Tensor:
+        """What a prediction says, in the target's own scale: for a base of counts its exponential."""
+        return prediction.exp() if self._is_log_link else prediction
+
+    def predictive_variance(self, variance: Tensor) -> Tensor:
+        """The variance of a target given its inputs: what `split` gave, less the noise that the loss added to it."""
+        return variance if self._head is None else self._head.predictive(variance, self.sigma2)
+
+    @property
+    def sigma2(self) -> float | Tensor | None:
+        """The variance that residuals are measured by: a constant, the mean so far, or the last batch's."""
+        source = self._variance
+        return None if source is None else source.settled()
+
+    @property
+    def _variance(self) -> Variance | None:
+        found = (module for module in self.modules() if isinstance(module, Variance))
+        return next(found, None)
 
     def forward(
         self,
@@ -66,7 +108,7 @@ class Loss(nn.Module, ABC, Generic[Pair]):
             target: float of the same shape, or integer class codes (B,).
             step: optimiser steps done so far; decides an alpha that changes over the run.
             weight: float (B,); a row's share in statistics over the batch. The values themselves are not weighted.
-            variance: predicted variances; no loss takes them yet.
+            variance: predicted variances, as from `split`.
             second: the prediction of a second pass; no loss takes it yet.
             teacher: a teacher's outputs; no loss takes them yet.
 
@@ -75,40 +117,49 @@ class Loss(nn.Module, ABC, Generic[Pair]):
 
         Raises:
             ShapeError: the shapes do not fit.
-            ValueError: a tensor was given that this loss would ignore, or alpha changes over
-                a run whose length is not known.
+            ValueError: a tensor was given that this loss would ignore, one that it needs was not, or alpha changes
+                over a run whose length is not known.
             DataError: a class code is out of range.
         """
         for name, given in (("variance", variance), ("second", second), ("teacher", teacher)):
-            if given is not None:
+            if given is not None and not (name == "variance" and self._head is not None):
                 raise ValueError(f"'{name}' is used by {_USED_BY[name]}; this loss has none and would ignore it")
-        pair = self._pair(prediction, target, weight)
+        if self._head is not None:
+            self._head.check(prediction, variance)
+        pair = self._pair(prediction, target, weight, variance)
         base_B = self.base(pair)
         if self.divergence is None:
             return LossParts(base_B, base_B, None)
-        return self.weighing.parts(base_B, self.divergence(pair), step if self.training else None)
+        divergence_B = self.divergence(pair)
+        return self.weighing.parts(base_B, divergence_B, step if self.training else None, self._unit())
+
+    def _unit(self) -> float | Tensor:
+        """What alpha is counted in."""
+        source = self._variance if self.weighing.is_in_sigma2 else None
+        return 1.0 if source is None else source.used
 
     @abstractmethod
-    def _pair(self, prediction: Tensor, target: Tensor, weight: Tensor | None) -> Pair:
+    def _pair(self, prediction: Tensor, target: Tensor, weight: Tensor | None, variance: Tensor | None) -> Pair:
         """Prediction and target, checked, in the form that base and divergence work on."""
 
 
 class ResidualLoss(Loss[Residual]):
     """A base and a divergence of the residuals."""
 
-    def _pair(self, prediction: Tensor, target: Tensor, weight: Tensor | None) -> Residual:
-        return residual(prediction, target, weight, self.data_meta)
+    def _pair(self, prediction: Tensor, target: Tensor, weight: Tensor | None, variance: Tensor | None) -> Residual:
+        return residual(prediction, target, weight, self.data_meta, variance)
 
 
 class ClassLoss(Loss[Classes]):
     """A base and a divergence of logits and class codes."""
 
-    def _pair(self, prediction: Tensor, target: Tensor, weight: Tensor | None) -> Classes:
-        return classes(prediction, target, weight, self.data_meta)
+    def _pair(self, prediction: Tensor, target: Tensor, weight: Tensor | None, variance: Tensor | None) -> Classes:
+        pair = classes(prediction, target, weight, self.data_meta)
+        return pair if variance is None else pair._replace(variance=variance.to(pair.logits.dtype))
 
 
 class LabelLoss(Loss[Labels]):
     """A base and a divergence of logits and labels that are true or false each by itself."""
 
-    def _pair(self, prediction: Tensor, target: Tensor, weight: Tensor | None) -> Labels:
+    def _pair(self, prediction: Tensor, target: Tensor, weight: Tensor | None, _: Tensor | None) -> Labels:
         return labels(prediction, target, weight, self.data_meta)

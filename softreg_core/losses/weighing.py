@@ -28,30 +28,38 @@ class Weighing:
     is_convex: bool = False
     total_steps: int | None = None
     """Of the whole run; a schedule is a function of the share that is done."""
+    is_in_sigma2: bool = False
+    """alpha is counted in units of sigma2."""
 
     @property
     def is_ever_positive(self) -> bool:
         """Whether the divergence counts at any step."""
         return largest_alpha(self.alpha) > 0.0
 
-    def parts(self, base_B: Tensor, divergence_B: Tensor, step: int | None) -> LossParts:
+    def parts(self, base_B: Tensor, divergence_B: Tensor, step: int | None, unit: float | Tensor = 1.0) -> LossParts:
         """Weigh the two.
 
         Args:
             base_B: (B,).
             divergence_B: (B,).
             step: optimiser steps done; None for the weight of the end of the run, with which is evaluated.
+            unit: what alpha is counted in: 1, or sigma2.
 
         Raises:
             ValueError: alpha changes over the run, and the run's length is not known.
         """
-        alpha = self._alpha(step)
+        alpha = self.alpha_at(step)
         if alpha == 0.0:
             # Not multiplied by 0: the base bit for bit, also where K is not finite.
             return LossParts(base_B, base_B, divergence_B)
-        return combine(base_B, alpha, divergence_B, is_convex=self.is_convex)
+        return combine(base_B, alpha * unit, divergence_B, is_convex=self.is_convex)
 
-    def _alpha(self, step: int | None) -> float:
+    def alpha_at(self, step: int | None) -> float:
+        """The weight at a step, or at the end of the run.
+
+        Raises:
+            ValueError: alpha changes over the run, and the run's length is not known.
+        """
         if isinstance(self.alpha, float):
             return self.alpha
         if step is None:

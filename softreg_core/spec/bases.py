@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from softreg_core.spec.base import Number, SpecModel, default_kind
+from softreg_core.spec.base import Head, Number, SpecModel, default_kind
 
 __all__ = [
     "AbsoluteErrorSpec",
@@ -16,9 +16,11 @@ __all__ = [
     "BrierSpec",
     "CrossEntropySpec",
     "FocalSpec",
+    "GaussianNllSpec",
     "GeneralizedCrossEntropySpec",
     "HalfSquaredErrorSpec",
     "HuberSpec",
+    "PoissonSpec",
     "QuantileSpec",
     "StudentTSpec",
     "SymmetricCrossEntropySpec",
@@ -65,6 +67,28 @@ class BarronSpec(SpecModel):
 
     kind: Literal["barron"] = "barron"
     shape: Annotated[Number, Field(ge=-10.0, le=2.0)] = 1.0
+
+
+class PoissonSpec(SpecModel):
+    """exp(eta) - y eta, summed over the outputs: minus a Poisson log likelihood; for counts, regression only.
+
+    The net's output eta is the logarithm of the expected count, and a prediction is exp(eta). Targets stay as they
+    are: they are not standardised, and none may be negative.
+    """
+
+    kind: Literal["poisson"] = "poisson"
+
+
+class GaussianNllSpec(SpecModel):
+    """Minus a normal log likelihood whose variance the net predicts too, by a second head; regression only."""
+
+    kind: Literal["gaussian_nll"] = "gaussian_nll"
+    head: Head = "shared"
+    """One variance for all outputs of an example, or one for each."""
+    floor: Annotated[Number, Field(ge=1e-12, le=1e12)] = 1e-6
+    """sp2 is this and the exponential of the second head; in squared units of the (standardised) target."""
+    beta: Annotated[Number, Field(ge=0.0, le=1.0)] = 0.0
+    """Weighs an example by sp2^beta, so that the mean is learned where sp2 is large."""
 
 
 class CrossEntropySpec(SpecModel):
@@ -116,6 +140,8 @@ BaseSpec = Annotated[
     | QuantileSpec
     | StudentTSpec
     | BarronSpec
+    | PoissonSpec
+    | GaussianNllSpec
     | CrossEntropySpec
     | BinaryCrossEntropySpec
     | BrierSpec

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from softreg_core.spec.base import Flag, Number, SpecModel, default_kind
+from softreg_core.spec.base import Flag, Head, Number, SpecModel, default_kind
 
 __all__ = [
     "ArticleSpec",
@@ -18,7 +18,10 @@ __all__ = [
     "GaussianSpec",
     "GemanMcClureSpec",
     "InflationSpec",
+    "OutputVarianceSpec",
+    "ResidualVarianceSpec",
     "SampleProgramSpec",
+    "TargetVarianceSpec",
     "UniformSpec",
     "VarianceSpec",
     "WelschSpec",
@@ -32,7 +35,42 @@ class FixedVarianceSpec(SpecModel):
     value: Annotated[Number, Field(ge=1e-12, le=1e12)] = 1.0
 
 
-VarianceSpec = FixedVarianceSpec
+Floor = Annotated[Number, Field(ge=1e-12, le=1e12)]
+
+
+class TargetVarianceSpec(SpecModel):
+    """sigma2 is the variance of the training targets, averaged over the outputs: 1 where they are standardised."""
+
+    kind: Literal["target"] = "target"
+    floor: Floor = 1e-6
+
+
+class ResidualVarianceSpec(SpecModel):
+    """sigma2 is a moving mean of d2 over the training batches before this one; no gradient flows through it."""
+
+    kind: Literal["residual"] = "residual"
+    momentum: Annotated[Number, Field(ge=0.0, lt=1.0)] = 0.9
+    """What is kept of the mean when a batch is added to it."""
+    floor: Floor = 1e-6
+
+
+class OutputVarianceSpec(SpecModel):
+    """sigma2 is the variance of the model's outputs over the batch, the article's own words; it couples the rows."""
+
+    kind: Literal["output"] = "output"
+    statistic: Literal["centred", "second_moment"] = "centred"
+    """`centred`: about each output's mean over the batch; `second_moment`: about 0."""
+    gradient: Literal["through", "detached"] = "through"
+    floor: Floor = 1e-6
+
+
+VarianceSpec = Annotated[
+    FixedVarianceSpec | TargetVarianceSpec | ResidualVarianceSpec | OutputVarianceSpec,
+    Field(discriminator="kind"),
+    default_kind("fixed"),
+]
+# Fields that came after specs were stored are left out of the canonical text while they say nothing new.
+Scale = Annotated[Literal["per_example", "per_output"], Field(exclude_if=lambda value: value == "per_example")]
 
 
 class ArticleSpec(SpecModel):
@@ -40,6 +78,7 @@ class ArticleSpec(SpecModel):
 
     kind: Literal["article"] = "article"
     variance: VarianceSpec = FixedVarianceSpec()
+    scale: Scale = "per_example"
 
 
 class InflationSpec(SpecModel):
@@ -47,6 +86,7 @@ class InflationSpec(SpecModel):
 
     kind: Literal["inflation"] = "inflation"
     variance: VarianceSpec = FixedVarianceSpec()
+    scale: Scale = "per_example"
 
 
 class SampleProgramSpec(SpecModel):
@@ -56,11 +96,52 @@ class SampleProgramSpec(SpecModel):
 
 
 class GaussianSpec(SpecModel):
-    """KL between normal distributions around prediction and target; with the same variance, d2 / (2 sigma2)."""
+    """KL between N(yhat, sp2) and N(y, sigma2); with the same variance for both, d2 / (2 sigma2)."""
 
     kind: Literal["gaussian"] = "gaussian"
-    prediction_variance: Literal["same"] = "same"
+    direction: Annotated[
+        Literal["prediction_to_target", "target_to_prediction"],
+        Field(exclude_if=lambda value: value == "target_to_prediction"),
+    ] = "target_to_prediction"
+    """With the same variance, both are one."""
+    prediction_variance: Literal["same", "learned", "predicted"] = "same"
+    """sp2: `same` as sigma2, `learned` (one number for all examples), or `predicted` by a second head of the net."""
+    head: Annotated[Head, Field(exclude_if=lambda value: value == "shared")] = "shared"
+    """predicted only: one variance for all outputs of an example, or one for each."""
+    prediction_floor: Annotated[Floor, Field(exclude_if=lambda value: value == 1e-6)] = 1e-6
+    """learned and predicted: sp2 is this and the exponential of what is learned."""
+    beta: Annotated[Number, Field(ge=0.0, le=1.0, exclude_if=lambda value: value == 0.0)] = 0.0
+    """predicted, target_to_prediction: weighs an example by sp2^beta, so that a large sp2 keeps no mean unlearned."""
     variance: VarianceSpec = FixedVarianceSpec()
+    """sigma2; for `predicted`, the noise that targets are taken to carry besides, 0.01 unless given."""
+    scale: Scale = "per_example"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _little_noise_where_predicted(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("prediction_variance") == "predicted":
+            return {"variance": {"kind": "fixed", "value": 0.01}, **value}
+        return value
+
+    @model_validator(mode="after")
+    def _options_are_used(self) -> GaussianSpec:
+        is_same, is_predicted = self.prediction_variance == "same", self.prediction_variance == "predicted"
+        refused = {
+            "head goes with prediction_variance predicted only": self.head != "shared" and not is_predicted,
+            "prediction_floor goes with prediction_variance learned or predicted only": (
+                self.prediction_floor != 1e-6 and is_same
+            ),
+            "beta goes with prediction_variance predicted and direction target_to_prediction only": (
+                self.beta != 0.0 and not (is_predicted and self.direction == "target_to_prediction")
+            ),
+            "scale goes with prediction_variance same only: the other forms count their outputs already": (
+                self.scale != "per_example" and not is_same
+            ),
+        }
+        for reason, applies in refused.items():
+            if applies:
+                raise PydanticCustomError("loss_parts", "{reason}", {"reason": reason})
+        return self
 
 
 class CauchySpec(SpecModel):
@@ -68,6 +149,7 @@ class CauchySpec(SpecModel):
 
     kind: Literal["cauchy"] = "cauchy"
     variance: VarianceSpec = FixedVarianceSpec()
+    scale: Scale = "per_example"
 
 
 class GemanMcClureSpec(SpecModel):
@@ -75,6 +157,7 @@ class GemanMcClureSpec(SpecModel):
 
     kind: Literal["geman_mcclure"] = "geman_mcclure"
     variance: VarianceSpec = FixedVarianceSpec()
+    scale: Scale = "per_example"
 
 
 class WelschSpec(SpecModel):
@@ -82,6 +165,7 @@ class WelschSpec(SpecModel):
 
     kind: Literal["welsch"] = "welsch"
     variance: VarianceSpec = FixedVarianceSpec()
+    scale: Scale = "per_example"
 
 
 class CategoricalSpec(SpecModel):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from softreg_core.spec.bases import BaseSpec
 from softreg_core.spec.divergences import DivergenceSpec
 
-__all__ = ["has_logits", "label_threshold", "misfit_of_divergence", "misfit_of_task"]
+__all__ = ["couples_a_batch", "has_logits", "label_threshold", "link_is_log", "misfit_of_divergence", "misfit_of_task"]
 
 _OF_CLASSES = ("cross_entropy", "brier", "generalized_cross_entropy", "symmetric_cross_entropy", "focal")
 # Their outputs are logits: of one class among several, or of labels that are true or false each by itself.
 _OF_LOGITS = (*_OF_CLASSES, "binary_cross_entropy")
 # Those whose residual a divergence of residuals works on too; brier's is that of the probabilities.
-_WITH_RESIDUALS = ("half_squared_error", "huber", "absolute_error", "brier")
+_WITH_RESIDUALS = ("half_squared_error", "huber", "absolute_error", "gaussian_nll", "brier")
 
 
 def misfit_of_divergence(base: BaseSpec, divergence: DivergenceSpec) -> str | None:
@@ -27,6 +27,11 @@ def misfit_of_divergence(base: BaseSpec, divergence: DivergenceSpec) -> str | No
             f"divergence '{divergence.kind}' compares real values and goes with base {_listed(_WITH_RESIDUALS)}, "
             f"not with {base.kind}: set divergence to null or choose such a base"
         )
+    elif base.kind == "gaussian_nll" and divergence.kind == "gaussian" and divergence.prediction_variance != "same":
+        return (
+            "gaussian_nll has a predicted variance of its own, and one prediction cannot have two: set "
+            "prediction_variance to same or choose base half_squared_error"
+        )
     return None
 
 
@@ -37,6 +42,9 @@ def misfit_of_task(base: BaseSpec, task: str) -> str | None:
     if task != "regression" and base.kind == "quantile":
         row = "one-hot row" if task == "classification" else "label"
         return f"quantile estimates a quantile of real values; a {row} has only 0 and 1"
+    if task != "regression" and base.kind in ("poisson", "gaussian_nll"):
+        what = "counts" if base.kind == "poisson" else "real values and their variance"
+        return f"{base.kind} models {what}; the task is {task}"
     if task == "classification" and base.kind == "binary_cross_entropy":
         # A model with one logit for two classes would be a second form of the same thing, with other shapes.
         return (
@@ -56,6 +64,19 @@ def has_logits(base: BaseSpec) -> bool:
 def label_threshold(base: BaseSpec) -> float:
     """The output above which a label is true: a logit of 0, or half way between the values 0 and 1."""
     return 0.0 if has_logits(base) else 0.5
+
+
+def couples_a_batch(divergence: DivergenceSpec | None) -> bool:
+    """Whether an example's value depends on the others of its batch: parts of a batch then do not add up to it."""
+    if divergence is None:
+        return False
+    variance = getattr(divergence, "variance", None)
+    return divergence.kind == "sample_program" or (variance is not None and variance.kind == "output")
+
+
+def link_is_log(base: BaseSpec) -> bool:
+    """Whether the net's output is the logarithm of what is predicted; such targets are not standardised."""
+    return base.kind == "poisson"
 
 
 def _listed(kinds: tuple[str, ...]) -> str:

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from softreg_core.spec.alpha import AlphaSpec, largest_alpha
-from softreg_core.spec.bases import BarronSpec, BaseSpec
-from softreg_core.spec.divergences import CategoricalSpec, DivergenceSpec, UniformSpec
-from softreg_core.spec.loss import LossSpec
+from softreg_core.spec.base import Head
+from softreg_core.spec.bases import BarronSpec, BaseSpec, GaussianNllSpec
+from softreg_core.spec.divergences import (
+    CategoricalSpec,
+    DivergenceSpec,
+    FixedVarianceSpec,
+    GaussianSpec,
+    UniformSpec,
+    VarianceSpec,
+)
+from softreg_core.spec.loss import LossSpec, variance_of
 
 __all__ = ["describe"]
 
@@ -16,14 +24,28 @@ def describe(loss: LossSpec) -> str:
     >>> describe(LossSpec())
     '1/2 |y - yhat|^2 + 0.01 * 1/2 [ln(1/(1 + d2)) + d2/(1 + d2)], d2 = |y - yhat|^2'
     """
-    base = _base(loss.base)
+    base, where = _base(loss.base), _of_base(loss.base)
     if loss.divergence is None or largest_alpha(loss.alpha) == 0.0:
-        return base
+        return ", ".join([base, *where])
     alpha = f"{loss.alpha:g}" if isinstance(loss.alpha, int | float) else "alpha(t)"
     if loss.combine == "convex":
         base = f"(1 - {alpha}) * [{base}]"
-    schedule = "" if isinstance(loss.alpha, int | float) else f", {_schedule(loss.alpha)}"
-    return f"{base} + {alpha} * {_divergence(loss.base, loss.divergence)}{schedule}"
+    if not isinstance(loss.alpha, int | float):
+        where.append(_schedule(loss.alpha))
+    variance = variance_of(loss.divergence)
+    if loss.alpha_units == "sigma2" and variance is not None:
+        alpha = f"{alpha} * {_sigma2(variance)}"
+    return ", ".join([f"{base} + {alpha} * {_divergence(loss.base, loss.divergence)}", *where])
+
+
+def _of_base(base: BaseSpec) -> list[str]:
+    """What the names in a base's text are."""
+    if base.kind == "poisson":
+        return ["exp(eta) = the predicted count, eta the net's output"]
+    if base.kind == "gaussian_nll":
+        outputs = ["C = number of outputs"] if base.head == "shared" else []
+        return [*outputs, *_head(base.head, base.floor, base.beta)]
+    return []
 
 
 def _schedule(alpha: AlphaSpec) -> str:
@@ -42,20 +64,71 @@ def _schedule(alpha: AlphaSpec) -> str:
 def _divergence(base: BaseSpec, divergence: DivergenceSpec) -> str:
     if isinstance(divergence, CategoricalSpec | UniformSpec):
         return _of_classes(divergence)
+    output = "p" if base.kind == "brier" else "yhat"
     if divergence.kind == "sample_program":
-        mean = f"mean of {'p' if base.kind == 'brier' else 'yhat'}^2 over the batch"
-        return f"1/2 [ln s + d2/s - 1], {_squared(base)}, s = {mean}"
-    s = f"{divergence.variance.value:g}"
-    text = {
-        "article": f"1/2 [ln({s}/({s} + d2)) + d2/({s} + d2)]",
-        "inflation": f"1/2 [ln(1 + d2/{s}) - d2/({s} + d2)]",
-        "gaussian": f"d2/(2 * {s})",
-        "cauchy": f"C/2 ln(1 + d2/(C * {s}))",
-        "geman_mcclure": f"1/2 d2/({s} + d2)",
-        "welsch": f"1/2 [1 - exp(-d2/{s})]",
-    }[divergence.kind]
-    where = ", C = number of outputs" if divergence.kind == "cauchy" else ""
-    return f"{text}, {_squared(base)}{where}"
+        return f"1/2 [ln s + d2/s - 1], {_squared(base)}, s = mean of {output}^2 over the batch"
+    if isinstance(divergence, GaussianSpec) and divergence.prediction_variance != "same":
+        text = _of_two(divergence)
+    else:
+        s = _sigma2(divergence.variance)
+        s = f"(C * {s})" if divergence.scale == "per_output" else s
+        text = {
+            "article": f"1/2 [ln({s}/({s} + d2)) + d2/({s} + d2)]",
+            "inflation": f"1/2 [ln(1 + d2/{s}) - d2/({s} + d2)]",
+            "gaussian": f"d2/(2 * {s})",
+            "cauchy": f"C/2 ln(1 + d2/(C * {s}))",
+            "geman_mcclure": f"1/2 d2/({s} + d2)",
+            "welsch": f"1/2 [1 - exp(-d2/{s})]",
+        }[divergence.kind]
+    where = [text, _squared(base), *(["C = number of outputs"] if "C" in text else [])]
+    return ", ".join([*where, *_source(divergence.variance, output), *_prediction_source(divergence)])
+
+
+def _sigma2(variance: VarianceSpec) -> str:
+    return f"{variance.value:g}" if isinstance(variance, FixedVarianceSpec) else "s"
+
+
+def _source(variance: VarianceSpec, output: str) -> list[str]:
+    """Where an `s` in the text comes from."""
+    match variance.kind:
+        case "fixed":
+            return []
+        case "target":
+            text = "variance of the training targets"
+        case "residual":
+            text = f"moving mean of d2 before the batch (momentum {variance.momentum:g})"
+        case "output":
+            what = f"variance of {output}" if variance.statistic == "centred" else f"mean of {output}^2"
+            text = f"{what} over the batch" + (", taken as a number" if variance.gradient == "detached" else "")
+    return [f"s = {text}, at least {variance.floor:g}"]
+
+
+def _of_two(divergence: GaussianSpec) -> str:
+    """The Gaussian divergence with a variance of the prediction."""
+    s = _sigma2(divergence.variance)
+    weight = "" if divergence.beta == 0.0 else f"[sp2^{divergence.beta:g}] * "
+    if divergence.direction == "prediction_to_target":
+        if divergence.head == "per_output":
+            return f"1/2 sum_c [ln({s}/sp2_c) + (sp2_c + (y_c - yhat_c)^2)/{s} - 1]"
+        return f"1/2 [C ln({s}/sp2) + (C sp2 + d2)/{s} - C]"
+    if divergence.head == "per_output":
+        weight = weight.replace("sp2", "sp2_c")
+        return f"1/2 sum_c {weight}[ln(sp2_c/{s}) + ({s} + (y_c - yhat_c)^2)/sp2_c - 1]"
+    return f"{weight}1/2 [C ln(sp2/{s}) + (C * {s} + d2)/sp2 - C]"
+
+
+def _prediction_source(divergence: DivergenceSpec) -> list[str]:
+    if not isinstance(divergence, GaussianSpec) or divergence.prediction_variance == "same":
+        return []
+    if divergence.prediction_variance == "learned":
+        return [f"sp2 = {divergence.prediction_floor:g} + exp(w), w learned"]
+    return _head(divergence.head, divergence.prediction_floor, divergence.beta)
+
+
+def _head(head: Head, floor: float, beta: float) -> list[str]:
+    one = "" if head == "shared" else "_c"
+    found = [f"sp2{one} = {floor:g} + exp(h{one}), h the net's second head"]
+    return found if beta == 0.0 else [*found, "[ ] taken as a number"]
 
 
 def _base(base: BaseSpec) -> str:
@@ -72,6 +145,10 @@ def _base(base: BaseSpec) -> str:
             return f"{(base.nu + 1.0) / 2.0:g} sum_c ln(1 + (yhat_c - y_c)^2/{base.nu:g})"
         case "barron":
             return _barron(base)
+        case "poisson":
+            return "sum_c [exp(eta_c) - y_c eta_c]"
+        case "gaussian_nll":
+            return _gaussian_nll(base)
         case "cross_entropy":
             return "-ln softmax(z)_y"
         case "binary_cross_entropy":
@@ -85,6 +162,13 @@ def _base(base: BaseSpec) -> str:
             return f"{base.forward_weight:g} * (-ln softmax(z)_y) + {reverse:g} * (1 - softmax(z)_y)"
         case "focal":
             return f"-(1 - softmax(z)_y)^{base.gamma:g} ln softmax(z)_y"
+
+
+def _gaussian_nll(base: GaussianNllSpec) -> str:
+    weight = "" if base.beta == 0.0 else f"[sp2^{base.beta:g}] * "
+    if base.head == "per_output":
+        return f"1/2 sum_c {weight.replace('sp2', 'sp2_c')}[ln sp2_c + (y_c - yhat_c)^2/sp2_c]"
+    return f"{weight}1/2 [C ln sp2 + |y - yhat|^2/sp2]"
 
 
 def _barron(base: BarronSpec) -> str:

@@ -10,10 +10,10 @@ from pydantic_core import PydanticCustomError
 from softreg_core.spec.alpha import AlphaSpec, largest_alpha
 from softreg_core.spec.base import Number, SpecModel
 from softreg_core.spec.bases import BaseSpec, HalfSquaredErrorSpec
-from softreg_core.spec.divergences import ArticleSpec, DivergenceSpec
+from softreg_core.spec.divergences import ArticleSpec, DivergenceSpec, VarianceSpec
 from softreg_core.spec.fit import misfit_of_divergence
 
-__all__ = ["AlphaSpec", "BaseSpec", "DivergenceSpec", "LossSpec"]
+__all__ = ["AlphaSpec", "BaseSpec", "DivergenceSpec", "LossSpec", "variance_of"]
 
 
 class LossSpec(SpecModel):
@@ -25,6 +25,10 @@ class LossSpec(SpecModel):
     # Left out of the canonical text when it is `add`: specs from before it existed keep their text and digest.
     combine: Annotated[Literal["add", "convex"], Field(exclude_if=lambda value: value == "add")] = "add"
     """`add`: base + alpha * divergence; `convex`: (1 - alpha) * base + alpha * divergence, alpha below 1."""
+    alpha_units: Annotated[Literal["none", "sigma2"] | None, Field(exclude_if=lambda value: value is None)] = None
+    """`sigma2`: alpha times the sigma2 of the batch weighs the divergence, so that alpha itself is the ratio that the
+    article's bounds speak of. Not given: `sigma2` for a sum with variance `residual`, whose sigma2 shrinks in mid-run,
+    else `none`."""
     divergence: DivergenceSpec | None = ArticleSpec()
 
     @model_validator(mode="before")
@@ -40,6 +44,8 @@ class LossSpec(SpecModel):
             filled.setdefault("divergence", None)
         if filled.get("divergence", ...) is None:
             filled.setdefault("alpha", 0.0)
+        if filled.get("combine") != "convex" and _variance_kind(filled.get("divergence")) == "residual":
+            filled.setdefault("alpha_units", "sigma2")
         return filled
 
     @model_validator(mode="after")
@@ -56,4 +62,25 @@ class LossSpec(SpecModel):
             raise PydanticCustomError(
                 "loss_parts", "combine convex keeps 1 - alpha of the base: choose alpha below 1, or combine add"
             )
+        if self.alpha_units == "sigma2":
+            self._check_units()
         return self
+
+    def _check_units(self) -> None:
+        if self.combine == "convex":
+            raise PydanticCustomError(
+                "loss_parts", "combine convex needs an alpha below 1, and alpha_units sigma2 does not bound it"
+            )
+        if variance_of(self.divergence) is None:
+            raise PydanticCustomError("loss_parts", "alpha_units sigma2 needs a divergence with a variance")
+
+
+def variance_of(divergence: DivergenceSpec | None) -> VarianceSpec | None:
+    """Where a divergence's sigma2 comes from; None for one that has none."""
+    return getattr(divergence, "variance", None)
+
+
+def _variance_kind(divergence: Any) -> str | None:
+    """Of a divergence that may be a document or a spec."""
+    variance = divergence.get("variance") if isinstance(divergence, dict) else getattr(divergence, "variance", None)
+    return variance.get("kind") if isinstance(variance, dict) else getattr(variance, "kind", None)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Literal
 
 from softreg_core.data.report import ColumnReport
+from softreg_core.spec.bases import BaseSpec
 from softreg_core.spec.cells import is_rounded
 from softreg_core.spec.data import TaskSpec
+from softreg_core.spec.fit import link_is_log
 from softreg_core.spec.resolve.findings import Findings
+from softreg_core.spec.train import TrainSpec
 
-__all__ = ["TaskKind", "check_target_values", "class_labels", "task_kind"]
+__all__ = ["TaskKind", "check_counts", "check_target_values", "class_labels", "expected_variance", "task_kind"]
 
 # A whole-number target with at most this many values is read as classes when the task is `auto`.
 MOST_AUTO_CLASSES = 30
@@ -84,3 +87,32 @@ def check_target_values(kind: TaskKind, targets: list[ColumnReport], findings: F
         elif column.distinct == 1:
             what = "a single value" if kind == "regression" else "a single class"
             findings.refuse("/task/target", f"target '{column.name}' has {what}: there is nothing to learn")
+
+
+def check_counts(base: BaseSpec, targets: list[ColumnReport], findings: Findings) -> None:
+    """What is modelled by the logarithm of its mean is not negative."""
+    for column in targets:
+        if link_is_log(base) and column.minimum is not None and column.minimum < 0.0:
+            message = f"target '{column.name}' goes down to {column.minimum:g}; {base.kind} takes counts from 0 on"
+            findings.refuse("/task/target", message)
+
+
+def expected_variance(spec: TrainSpec, targets: list[ColumnReport]) -> float | None:
+    """The training targets' variance, averaged over the outputs, as the whole dataset has it; for advice only.
+
+    Args:
+        spec: resolved.
+        targets: the columns to learn.
+    """
+    if spec.task.kind == "multilabel":
+        shares = [column.mean for column in targets if column.mean is not None]
+        is_known = len(shares) == len(targets) and all(0.0 <= share <= 1.0 for share in shares)
+        return sum(share * (1.0 - share) for share in shares) / len(targets) if is_known else None
+    if spec.task.kind == "classification":
+        counts = targets[0].level_counts or ()
+        rows = sum(counts)
+        return sum(count / rows * (1.0 - count / rows) for count in counts) / len(counts) if rows else None
+    if spec.preprocess.target == "standardize":
+        return 1.0
+    deviations = [column.standard_deviation for column in targets if column.standard_deviation is not None]
+    return sum(deviation**2 for deviation in deviations) / len(targets) if len(deviations) == len(targets) else None

@@ -9,14 +9,22 @@ from softreg_core.spec.advice import Advice, advise
 from softreg_core.spec.cells import flawed_cells, oversized_cells
 from softreg_core.spec.data import PreprocessSpec
 from softreg_core.spec.estimate import parameter_count, steps_per_epoch
-from softreg_core.spec.fit import misfit_of_task
+from softreg_core.spec.fit import link_is_log, misfit_of_task
 from softreg_core.spec.formula import describe
+from softreg_core.spec.heads import extra_outputs
 from softreg_core.spec.inputs import InputShape, TableShape
 from softreg_core.spec.resolve.columns import feature_columns, split_columns, target_columns
 from softreg_core.spec.resolve.findings import Findings
 from softreg_core.spec.resolve.network import check_network
 from softreg_core.spec.resolve.parts import check_classes_of_parts, check_dividing_columns, filled_split, part_sizes
-from softreg_core.spec.resolve.target import TaskKind, check_target_values, class_labels, task_kind
+from softreg_core.spec.resolve.target import (
+    TaskKind,
+    check_counts,
+    check_target_values,
+    class_labels,
+    expected_variance,
+    task_kind,
+)
 from softreg_core.spec.split import SplitSizes
 from softreg_core.spec.train import TrainSpec
 from softreg_core.spec.training import CheckpointsSpec
@@ -54,7 +62,7 @@ def resolve(spec: TrainSpec, report: DatasetReport) -> Resolution:
     Raises:
         SpecError: the spec does not fit the data; every problem found is in it.
     """
-    findings = Findings(advise(spec))
+    findings = Findings()
     targets = target_columns(spec.task, report, findings)
     dividing = split_columns(spec.split, report, findings)
     features = feature_columns(spec.task, report, targets, dividing, findings)
@@ -66,6 +74,7 @@ def resolve(spec: TrainSpec, report: DatasetReport) -> Resolution:
     kind = task_kind(spec.task, targets, findings)
     labels = class_labels(kind, targets, findings)
     check_target_values(kind, targets, findings)
+    check_counts(spec.loss.base, targets, findings)
     filled = _filled(spec, report, kind, targets, features, sizes, findings)
     _check_sizes_of_values(filled, targets, features, findings)
     check_classes_of_parts(filled, targets, sizes, findings)
@@ -79,10 +88,13 @@ def resolve(spec: TrainSpec, report: DatasetReport) -> Resolution:
         outputs=outputs,
         labels=labels,
         sizes=sizes,
-        parameters=parameter_count(filled.net, shape, outputs),
+        parameters=parameter_count(filled.net, shape, outputs + extra_outputs(filled.loss, outputs)),
         total_steps=steps_per_epoch(sizes.train, filled.training.batch_size) * filled.training.epochs,
         formula=describe(filled.loss),
-        advice=tuple(findings.advice),
+        advice=(
+            *advise(filled, outputs=outputs, target_variance=expected_variance(filled, targets)),
+            *findings.advice,
+        ),
     )
 
 
@@ -113,18 +125,20 @@ def _filled(
         update={
             "task": spec.task.model_copy(update=task),
             "split": split,
-            "preprocess": _filled_preprocess(spec.preprocess, findings, kind),
+            "preprocess": _filled_preprocess(spec, findings, kind),
             "checkpoints": _filled_checkpoints(spec.checkpoints, findings, kind, is_validated=split.validation > 0.0),
         }
     )
 
 
-def _filled_preprocess(preprocess: PreprocessSpec, findings: Findings, kind: TaskKind) -> PreprocessSpec:
-    if kind != "regression" and preprocess.target == "standardize":
-        findings.refuse("/preprocess/target", "class labels cannot be standardised")
+def _filled_preprocess(spec: TrainSpec, findings: Findings, kind: TaskKind) -> PreprocessSpec:
+    preprocess, is_class, is_count = spec.preprocess, kind != "regression", link_is_log(spec.loss.base)
+    if preprocess.target == "standardize" and (is_class or is_count):
+        what = "class labels cannot be standardised" if is_class else f"{spec.loss.base.kind} takes counts as they are"
+        findings.refuse("/preprocess/target", what)
     if preprocess.target != "auto":
         return preprocess
-    return preprocess.model_copy(update={"target": "standardize" if kind == "regression" else "none"})
+    return preprocess.model_copy(update={"target": "none" if is_class or is_count else "standardize"})
 
 
 def _filled_checkpoints(

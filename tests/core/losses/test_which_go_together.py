@@ -23,6 +23,8 @@ TASKS = {
     "quantile": (VALUES,),
     "student_t": ALL,
     "barron": ALL,
+    "poisson": (VALUES,),
+    "gaussian_nll": (VALUES,),
     "cross_entropy": (CLASSES,),
     "binary_cross_entropy": (LABELS,),
     "brier": (CLASSES,),
@@ -36,6 +38,7 @@ DIVERGENCES_OF = {
     "half_squared_error": RESIDUAL,
     "huber": RESIDUAL,
     "absolute_error": RESIDUAL,
+    "gaussian_nll": RESIDUAL,
     "brier": RESIDUAL | OF_CLASSES,
     "cross_entropy": OF_CLASSES,
     "binary_cross_entropy": OF_CLASSES,
@@ -81,7 +84,8 @@ def test_a_base_trains_its_tasks_and_is_refused_for_the_other(base, task):
             continue
         prediction = torch.linspace(-1.0, 1.0, 12).reshape(4, 3).requires_grad_()
         target = {CLASSES: torch.tensor([0, 1, 2, 1]), LABELS: torch.eye(4)[:, :3], VALUES: torch.rand(4, 3)}[task]
-        parts = build_loss(spec, meta)(prediction, target)
+        variance = torch.ones(4, 1) if base == "gaussian_nll" else None
+        parts = build_loss(spec, meta)(prediction, target, variance=variance)
         parts.total.mean().backward()
         assert parts.total.shape == (4,)
         assert prediction.grad.abs().sum() > 0
