@@ -6,7 +6,6 @@ import hashlib
 import re
 import tempfile
 from pathlib import Path
-from typing import get_args
 
 from sqlalchemy import Connection
 
@@ -14,7 +13,7 @@ from api.refusals import InvalidRequestError, UnsupportedMediaTypeError
 from api.runtime import Runtime
 from api.uploads import SPOOL_PREFIX, Upload
 from softreg_core.data.parse import parse_file, parse_sample
-from softreg_core.data.request import SAMPLES, FileFormat
+from softreg_core.data.request import FILE_FORMATS, SAMPLES, FileFormat, format_of
 from softreg_core.errors import Problem
 from softreg_jobs.datasets import add_dataset, find_dataset
 from softreg_jobs.records import Dataset
@@ -23,8 +22,14 @@ from softreg_jobs.spool import private_directory
 __all__ = ["SAMPLE_IDS", "find_or_make", "store_upload"]
 
 SAMPLE_IDS = tuple(f"sample:{name}" for name in SAMPLES)
-_FORMATS: tuple[FileFormat, ...] = get_args(FileFormat)
-_MEDIA_TYPES: dict[str, FileFormat] = {"text/csv": "csv", "application/csv": "csv"}
+_MEDIA_TYPES: dict[str, FileFormat] = {
+    "text/csv": "csv",
+    "application/csv": "csv",
+    "text/tab-separated-values": "tsv",
+    "application/jsonl": "jsonl",
+    "application/x-ndjson": "jsonl",
+    "application/vnd.apache.parquet": "parquet",
+}
 _NAME = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,255}")
 
 
@@ -65,14 +70,16 @@ def _name_of(upload: Upload) -> str:
 def _format_of(upload: Upload) -> FileFormat:
     """The format given; else what the file's name or media type says. The content is never guessed at."""
     given = upload.query | upload.fields
-    suffix = Path(upload.file_name or given.get("name", "")).suffix.lower().removeprefix(".")
-    said = given.get("format") or suffix or _MEDIA_TYPES.get(upload.media_type, "")
-    for known in _FORMATS:
+    name = upload.file_name or given.get("name", "")
+    said: str | None = given.get("format")
+    if not said:
+        said = format_of(name) if Path(name).suffix else _MEDIA_TYPES.get(upload.media_type)
+    for known in FILE_FORMATS:
         if said == known:
             return known
     raise UnsupportedMediaTypeError(
         "send the file as the body, or as the part `file` of a multipart form; "
-        f"the formats taken are: {', '.join(_FORMATS)}; say which one with `format`"
+        f"the formats taken are: {', '.join(FILE_FORMATS)}; say which one with `format`"
     )
 
 

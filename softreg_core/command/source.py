@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
-from typing import get_args
 
-from softreg_core.data.parse import parse_file, parse_sample
-from softreg_core.data.request import FileFormat
-from softreg_core.data.table import Table, load_table
-from softreg_core.errors import DataError
+from softreg_core.data.parse import read_table_file
+from softreg_core.data.sample import load_sample
+from softreg_core.data.table import Table
 
 __all__ = ["load_source"]
 
-_FORMATS: tuple[FileFormat, ...] = get_args(FileFormat)
 _SAMPLE = "sample:"
 
 
@@ -23,26 +19,4 @@ def load_source(name: str) -> Table:
     Raises:
         DataError: there is no such file or sample, or it cannot be read.
     """
-    with tempfile.TemporaryDirectory(prefix="softreg-data-") as folder:
-        table = Path(folder) / "table.safetensors"
-        if name.startswith(_SAMPLE):
-            parse_sample(name.removeprefix(_SAMPLE), table)
-        else:
-            path = Path(name)
-            if not path.is_file():
-                raise DataError(f"there is no file {path}", "missing_file")
-            parse_file(path, format=format_of(path), output=table)
-        return load_table(table)
-
-
-def format_of(path: Path) -> FileFormat:
-    """What the ending of a file's name says.
-
-    Raises:
-        DataError: it says nothing known.
-    """
-    ending = path.suffix.lower().removeprefix(".")
-    for known in _FORMATS:
-        if ending == known:
-            return known
-    raise DataError(f"{path.name}: the formats read are {', '.join(_FORMATS)}", "unknown_format")
+    return load_sample(name.removeprefix(_SAMPLE)) if name.startswith(_SAMPLE) else read_table_file(Path(name))

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from softreg_core.data.array_kinds import flat_array
+from softreg_core.data.flat_columns import FlatColumn, Sequences, Texts
 from softreg_core.data.report import ColumnReport, DatasetReport, Flaw
 from softreg_core.data.summary import Tally, numeric_report
 from softreg_core.data.table import Table
@@ -18,32 +20,78 @@ from softreg_core.errors import DataError
 __all__ = ["table_from_arrays"]
 
 
-def table_from_arrays(features: ArrayLike, target: ArrayLike, labels: Sequence[str] | None = None) -> Table:
-    """A table with columns `features.0`, `features.1`, ... and `target` (or `target.0`, ...).
+Features = ArrayLike | Sequence[str] | Sequence[NDArray[Any]]
+
+
+def table_from_arrays(
+    features: Features, target: ArrayLike, labels: Sequence[str] | None = None, lengths: ArrayLike | None = None
+) -> Table:
+    """A table with the features and `target` (or `target.0`, ...), as an NPZ file of the same arrays would give it.
 
     Resolve a spec against `table.report` and `prepare` it as for a stored dataset.
 
     Args:
-        features: numbers (N, D), or (N,) read as (N, 1).
+        features: numbers (N, D), or (N,) read as (N, 1), become the columns `features.0`, `features.1`, ... The rest is
+            one column `features`: N texts; images or sequences (N, ...) of three or four dimensions
+            (softreg_core.data.array_kinds); a list of N sequences (T, D) or (T,) that differ in T.
         target: numbers (N,) or (N, C); texts (N,) are classes.
         labels: names of the classes, when the target holds codes 0 .. len(labels) - 1.
+        lengths: (N,) steps of each row, when the features are sequences padded to one length.
 
     Raises:
-        DataError: the arrays are no tables of numbers or do not fit each other.
+        DataError: the arrays are nothing of this or do not fit each other.
     """
-    features_ND, target_NC = _columns(features, "features"), _columns(target, "target")
-    if features_ND.shape[0] != target_NC.shape[0] or features_ND.shape[0] == 0:
-        counts = f"{features_ND.shape[0]} and {target_NC.shape[0]}"
+    target_NC = _columns(target, "target")
+    flat = _flat(features, lengths)
+    if flat is None:
+        features_ND = _columns(features, "features")
+        rows, tensors = features_ND.shape[0], {"features": features_ND}
+        reports = _numeric_reports("features", features_ND)
+    else:
+        rows, tensors = len(flat.tensors[".ends"]), {f"features{part}": values for part, values in flat.tensors.items()}
+        reports = [flat.report("features")]
+    if rows != target_NC.shape[0] or rows == 0:
+        counts = f"{rows} and {target_NC.shape[0]}"
         raise DataError(f"features and target need one number of rows, above 0: they have {counts}", "lengths_differ")
-    tensors: dict[str, NDArray[Any]] = {"features": features_ND, "target": target_NC}
-    reports = _numeric_reports("features", features_ND)
+    tensors["target"] = target_NC
     if labels is not None or target_NC.dtype.kind == "U":
         column, codes = _category(target_NC, labels)
         reports.append(column)
         tensors["target"] = codes
     else:
         reports += _numeric_reports("target", target_NC)
-    return Table(DatasetReport(format="npz", rows=features_ND.shape[0], columns=tuple(reports)), tensors)
+    return Table(DatasetReport(format="npz", rows=rows, columns=tuple(reports)), tensors)
+
+
+def _flat(features: Features, lengths: ArrayLike | None) -> FlatColumn | None:
+    """The features as texts, images or sequences; None for columns of numbers."""
+    if isinstance(features, Sequence) and len({np.shape(row) for row in features}) > 1:
+        return _ragged([np.asarray(row) for row in features])
+    array: NDArray[Any] = np.asarray(features)
+    if array.ndim == 1 and array.dtype.kind in "UO" and all(isinstance(row, str) for row in array.tolist()):
+        texts = Texts()
+        for text in array.tolist():
+            texts.add(text)
+        return texts.finish("features", None)
+    if array.ndim < 3 and lengths is None:
+        return None
+    if array.dtype.kind not in "fiub" or not array.size:
+        raise DataError("features: numbers are needed", "wrong_array")
+    return flat_array("features", array, None if lengths is None else np.asarray(lengths))
+
+
+def _ragged(rows: Sequence[NDArray[Any]]) -> FlatColumn:
+    """Sequences that differ in length."""
+    steps = [row[:, np.newaxis] if row.ndim == 1 else row for row in rows]
+    if any(
+        row.ndim != 2 or not row.size or row.shape[1] != steps[0].shape[1] or row.dtype.kind not in "fiub"
+        for row in steps
+    ):
+        raise DataError("features: sequences are numbers (T, D) with one D, or (T,), and T is not 0", "wrong_array")
+    cells = Sequences(steps[0].shape[1], np.float32 if all(row.dtype == np.float32 for row in steps) else np.float64)
+    for row in steps:
+        cells.add(row)
+    return cells.finish("features")
 
 
 def _columns(values: ArrayLike, name: str) -> NDArray[Any]:

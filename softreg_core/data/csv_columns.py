@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from softreg_core.data.flat_columns import Texts
 from softreg_core.data.parsed import CategoryColumn, NumericColumn, TextColumn
-from softreg_core.data.request import DISTINCT_LIMIT
+from softreg_core.data.request import DISTINCT_LIMIT, LONGEST_LEVEL
 from softreg_core.data.summary import Tally
 
 __all__ = ["MISSING", "CsvColumn"]
@@ -35,7 +35,6 @@ MISSING = frozenset(
     {"", "?", "#N/A", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"},
 )
 _BOOLEANS = {"false": 0.0, "true": 1.0}
-_LONGEST_LEVEL = 255
 # Signs, groups of thousands, a decimal point or comma, percent and currency: what spreadsheets put around numbers.
 _DECORATED = re.compile(
     r"[-+(]?[$€£¥]? ?[-+]?(?:[0-9]{1,3}(?:[,. '\u00a0\u202f][0-9]{3})+|[0-9]+)(?:[.,][0-9]+)? ?[%$€£¥]?\)?"
@@ -81,7 +80,7 @@ class CsvColumn:
         if levels and all(level.lower() in _BOOLEANS for level in levels):
             values = few.look_up([_BOOLEANS[level.lower()] for level in levels])
             return NumericColumn(self.name, values, self._numbers.missing.flaws(), is_boolean=True)
-        if levels and not self._numbers.are_most() and max(map(len, levels)) <= _LONGEST_LEVEL:
+        if levels and not self._numbers.are_most() and max(map(len, levels)) <= LONGEST_LEVEL:
             order, codes = few.sorted_codes()
             return CategoryColumn(
                 self.name, codes, order, self._numbers.missing.flaws(), resembles_numbers=_look_like_numbers(levels)

@@ -1,4 +1,4 @@
-"""From the bytes of a CSV file to rows of texts: UTF-8, commas, RFC 4180 quotes, a header; standard library only.
+"""From the bytes of a CSV or TSV file to rows of texts: UTF-8, RFC 4180 quotes, a header; standard library only.
 
 Whatever is wrong with the file's form ends here with a typed error that names the line or the data row.
 """
@@ -10,15 +10,16 @@ import csv
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from softreg_core.data.column_names import check_names
 from softreg_core.data.request import ParseLimits
 from softreg_core.errors import DataError
 
 __all__ = ["open_csv"]
 
-_OTHER_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
-def open_csv(stream: BinaryIO, limits: ParseLimits) -> tuple[list[str], Iterator[list[str]]]:
+def open_csv(stream: BinaryIO, limits: ParseLimits, delimiter: str = ",") -> tuple[list[str], Iterator[list[str]]]:
     """The column names, and the data rows, each with one text per column.
 
     Sets the process-wide field limit of the csv module: this runs in a process that reads one file.
@@ -27,14 +28,14 @@ def open_csv(stream: BinaryIO, limits: ParseLimits) -> tuple[list[str], Iterator
         DataError: from here for the header, and from the iterator for the rows.
     """
     csv.field_size_limit(limits.field_characters)
-    reader = csv.reader(_lines(stream, limits), strict=True)
+    reader = csv.reader(_lines(stream, limits), delimiter=delimiter, strict=True)
     try:
         header = next(reader, None)
     except csv.Error as error:
         raise _malformed(error, None, reader.line_num) from error
     if header is None:
         raise DataError("the file is empty", "empty")
-    names = _names(header, limits)
+    names = _names(header, limits, delimiter)
     return names, _rows(reader, len(names), limits)
 
 
@@ -55,31 +56,17 @@ def _lines(stream: BinaryIO, limits: ParseLimits) -> Iterator[str]:
             raise DataError(f"line {number} is not UTF-8: save the file as UTF-8", "encoding") from error
 
 
-def _names(header: list[str], limits: ParseLimits) -> list[str]:
+def _names(header: list[str], limits: ParseLimits, delimiter: str) -> list[str]:
     """The header's cells as column names, after every check on them."""
     names = [cell.strip() for cell in header]
-    if len(names) > limits.columns:
-        raise DataError(f"{len(names)} columns, more than {limits.columns}", "too_many_columns")
     if not any(names):
         raise DataError("the first line is blank: it must name the columns", "header")
     if len(names) == 1:
-        for delimiter, word in _OTHER_DELIMITERS.items():
-            if delimiter in header[0]:
-                raise DataError(f"the columns are separated by {word}: separate them by commas", "delimiter")
-    seen: set[str] = set()
-    for number, name in enumerate(names, start=1):
-        if not name:
-            raise DataError(f"column {number} has no name (from pandas: to_csv(..., index=False))", "column_name")
-        if len(name) > limits.name_characters:
-            raise DataError(
-                f"the name of column {number} has more than {limits.name_characters} characters", "column_name"
-            )
-        # Names go into replies, logs and headers: the same rule as for every name in a job.
-        if any(character < " " or character == "\x7f" for character in name):
-            raise DataError(f"the name of column {number} has a control character", "column_name")
-        if name in seen:
-            raise DataError(f"two columns are named '{name}'", "duplicate_column", column=name)
-        seen.add(name)
+        for other, word in _DELIMITERS.items():
+            if other != delimiter and other in header[0]:
+                message = f"the columns are separated by {word}: separate them by {_DELIMITERS[delimiter]}"
+                raise DataError(message, "delimiter")
+    check_names(names, limits, hint=" (from pandas: to_csv(..., index=False))")
     return names
 
 

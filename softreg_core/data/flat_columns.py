@@ -146,7 +146,10 @@ class Sounds(_Rows):
 
     def add(self, samples: NDArray[np.float32] | None, rate: int = 0) -> None:
         """The next row, and its samples a second; None is missing."""
-        self._append(b"" if samples is None else samples.data.cast("B"), is_missing=samples is None)
+        if samples is None:
+            self._append(b"", is_missing=True)
+        else:
+            self._append(samples.data.cast("B"), is_odd=not np.isfinite(samples).all())
         self._rates.append(0 if samples is None else rate)
 
     def finish(self, name: str) -> FlatColumn:

@@ -8,6 +8,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from softreg_core.data.array_kinds import flat_array
+from softreg_core.data.column_names import check_names
+from softreg_core.data.flat_columns import FlatColumn
 from softreg_core.data.npz_arrays import read_arrays
 from softreg_core.data.parsed import ParsedTable, remarks_on, spare_levels
 from softreg_core.data.report import ColumnReport, DatasetReport
@@ -24,32 +27,52 @@ _COLUMNS_PER_BLOCK = 64
 def read_npz(stream: BinaryIO, limits: ParseLimits) -> ParsedTable:
     """Read an NPZ file.
 
-    `features` (N, ...) gives the columns `features.0`, `features.1`, ...; `target` (N,) gives the column `target`
-    and (N, C) gives `target.0`, ...; every other array is one-dimensional, of length N, and a column by its name.
-    NaN and infinities are counted as non-finite.
+    `features` (N,) or (N, D) gives the columns `features.0`, `features.1`, ...; of more dimensions, or with an array
+    `lengths`, it is one column of images or sequences (softreg_core.data.array_kinds). `target` (N,) gives the column
+    `target` and (N, C) gives `target.0`, ...; every other array is one-dimensional, of length N, and a column by its
+    name. NaN and infinities are counted as non-finite.
 
     Raises:
         DataError: an array does not fit this, or the file passes a limit; the reason is a stable word.
     """
     arrays = read_arrays(stream, limits)
-    if "lengths" in arrays:
-        raise DataError("array 'lengths': sequences of different length are not supported", "lengths")
     rows = _rows(arrays, limits)
-    hint = "" if "features" in arrays else "; the file has no array 'features'"
+    flat = _flat(arrays, limits)
+    hint = "" if flat or "features" in arrays else "; the file has no array 'features'"
     tensors = {name: _two_dimensional(name, array, hint) for name, array in _in_order(arrays).items()}
     width = sum(tensor.shape[1] for tensor in tensors.values())
     if width > limits.columns:
         raise DataError(f"{width} columns, more than {limits.columns}", "too_many_columns")
-    columns: list[ColumnReport] = []
+    columns = [] if flat is None else [flat.report("features")]
     for name, tensor in tensors.items():
         columns.extend(_reports(name, tensor, is_wide=name == "features" or arrays[name].ndim > 1))
-    _check_names(columns)
+    check_names([column.name for column in columns], limits)
     # An array of floats holds no other numbers than those its writer had.
-    whole = [column for column in columns if column.tensor and tensors[column.tensor].dtype.kind in "iu"]
+    whole = [
+        column for column in columns if column.position is not None and tensors[str(column.tensor)].dtype.kind in "iu"
+    ]
     report = DatasetReport(
         format="npz", rows=rows, columns=spare_levels(columns), warnings=tuple(remarks_on(whole, rows))
     )
+    if flat is not None:
+        tensors |= {f"features{suffix}": values for suffix, values in flat.tensors.items()}
     return ParsedTable(tensors, report)
+
+
+def _flat(arrays: dict[str, NDArray[Any]], limits: ParseLimits) -> FlatColumn | None:
+    """The features as images or sequences, taken out of the arrays; None when they are columns of numbers."""
+    lengths, features = arrays.get("lengths"), arrays.get("features")
+    if features is None or (features.ndim < 3 and lengths is None):
+        return None
+    for name in ("features", "lengths"):
+        arrays.pop(name, None)
+    # The tensors beside the flat one are called so.
+    for name in arrays:
+        if name.startswith("features."):
+            raise DataError(f"array '{name}' has a name that the features need", "array_name", column=name)
+    if not features.size:
+        raise DataError("array 'features' has no values", "no_columns", column="features")
+    return flat_array("features", features, lengths, limits)
 
 
 def _in_order(arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -112,12 +135,3 @@ def _reports(name: str, tensor: NDArray[Any], *, is_wide: bool) -> list[ColumnRe
                 )
             )
     return reports
-
-
-def _check_names(columns: list[ColumnReport]) -> None:
-    """`features.0` may also be the name of an array."""
-    seen: set[str] = set()
-    for column in columns:
-        if column.name in seen:
-            raise DataError(f"two columns are named '{column.name}'", "duplicate_column", column=column.name)
-        seen.add(column.name)

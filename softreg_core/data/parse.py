@@ -15,10 +15,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 import softreg_core
 from softreg_core.data.report import DatasetReport
-from softreg_core.data.request import SAMPLES, FileFormat, Format, ParseLimits, ParseRequest
+from softreg_core.data.request import FILE_FORMATS, SAMPLES, FileFormat, Format, ParseLimits, ParseRequest, format_of
+from softreg_core.data.table import Table, load_table
 from softreg_core.errors import DataError, ResourceError, ServiceError
 
-__all__ = ["parse_file", "parse_sample"]
+__all__ = ["parse_file", "parse_sample", "read_table_file"]
 
 DEFAULT_LIMITS = ParseLimits()
 # What the kernel sends for too much processor time, memory or output, and what a parser's crash looks like.
@@ -51,6 +52,24 @@ def parse_sample(name: str, output: Path, limits: ParseLimits = DEFAULT_LIMITS) 
     if name not in SAMPLES:
         raise DataError(f"there is no sample '{name}'; there are: {', '.join(SAMPLES)}", "unknown_sample")
     return _read("sample", name, output, limits)
+
+
+def read_table_file(path: Path, limits: ParseLimits = DEFAULT_LIMITS) -> Table:
+    """The table in a file whose ending tells its format, read in a child process; for notebooks and scripts.
+
+    Raises:
+        DataError: there is no such file, its ending is unknown (`unknown_format`), or it is refused.
+        ServiceError: the child could not do its work.
+    """
+    if not path.is_file():
+        raise DataError(f"there is no file {path}", "missing_file")
+    file_format = format_of(path.name)
+    if file_format is None:
+        raise DataError(f"{path.name}: the formats read are {', '.join(FILE_FORMATS)}", "unknown_format")
+    with tempfile.TemporaryDirectory(prefix="softreg-data-") as folder:
+        table = Path(folder, "table")
+        parse_file(path, format=file_format, output=table, limits=limits)
+        return load_table(table)
 
 
 class _Failure(BaseModel):
@@ -124,6 +143,10 @@ def _child_environment() -> dict[str, str]:
         "LANG": "C.UTF-8",
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
+        # Arrow: the C library's allocator, which the limit on memory is made for, and no threads.
+        "ARROW_DEFAULT_MEMORY_POOL": "system",
+        "ARROW_IO_THREADS": "1",
+        "MALLOC_ARENA_MAX": "1",
     }
 
 

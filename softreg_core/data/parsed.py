@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 from softreg_core.data.flat_columns import FlatColumn
 from softreg_core.data.report import EXACT_INTEGERS, ColumnReport, DatasetReport, Flaw
 from softreg_core.data.request import Format, ParseLimits
-from softreg_core.data.summary import numeric_report
+from softreg_core.data.summary import Tally, numeric_report
 from softreg_core.errors import DataError
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "NumericColumn",
     "ParsedTable",
     "TextColumn",
+    "empty_column",
     "parsed_table",
     "remarks_on",
     "spare_levels",
@@ -41,6 +42,7 @@ class NumericColumn:
     values: NDArray[np.float64]
     flaws: tuple[Flaw, ...] = ()
     is_boolean: bool = False
+    group: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,13 @@ class TextColumn:
     distinct: int | None = None
     stored: FlatColumn | None = None
     resembles_numbers: bool = False
+
+
+def empty_column(name: str, rows: int) -> TextColumn:
+    """A column without any value, whose kind nobody can tell."""
+    missing = Tally("missing")
+    missing.add(np.ones(rows, dtype=bool), 0)
+    return TextColumn(name, missing.flaws(), distinct=0)
 
 
 Column = NumericColumn | CategoryColumn | TextColumn | FlatColumn
@@ -155,6 +164,7 @@ def _numeric(column: NumericColumn, position: int) -> ColumnReport:
         column.values,
         tensor="numbers",
         position=position,
+        group=column.group,
         flaws=column.flaws,
         is_boolean=column.is_boolean,
     )

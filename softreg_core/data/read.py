@@ -16,13 +16,15 @@ import json
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from softreg_core.data.confine import confine
-from softreg_core.data.request import ParseRequest
+from softreg_core.data.request import FileFormat, ParseLimits, ParseRequest
 from softreg_core.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from softreg_core.data.parsed import ParsedTable
 
 __all__ = ["main", "read_table"]
@@ -34,21 +36,29 @@ def read_table(request: ParseRequest) -> ParsedTable:
     Raises:
         DataError: the file cannot be read; the reason is a stable word.
     """
-    match request.format:
+    if request.format == "sample":
+        from softreg_core.data.sklearn_samples import read_sample
+
+        return read_sample(request.source)
+    read = _reader(request.format)
+    with Path(request.source).open("rb") as stream:
+        return read(stream, request.limits)
+
+
+def _reader(file_format: FileFormat) -> Callable[[BinaryIO, ParseLimits], ParsedTable]:
+    """Imported only when asked for: a CSV file has no business with the decoders of images."""
+    match file_format:
         case "csv":
-            from softreg_core.data.csv_table import read_csv
-
-            with Path(request.source).open("rb") as stream:
-                return read_csv(stream, request.limits)
+            from softreg_core.data.csv_table import read_csv as read
+        case "tsv":
+            from softreg_core.data.csv_table import read_tsv as read
+        case "jsonl":
+            from softreg_core.data.jsonl_table import read_jsonl as read
+        case "parquet":
+            from softreg_core.data.parquet_table import read_parquet as read
         case "npz":
-            from softreg_core.data.npz_table import read_npz
-
-            with Path(request.source).open("rb") as stream:
-                return read_npz(stream, request.limits)
-        case "sample":
-            from softreg_core.data.sklearn_samples import read_sample
-
-            return read_sample(request.source)
+            from softreg_core.data.npz_table import read_npz as read
+    return read
 
 
 def main(arguments: list[str]) -> None:

@@ -9,20 +9,41 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
-__all__ = ["DISTINCT_LIMIT", "SAMPLES", "FileFormat", "Format", "ParseLimits", "ParseRequest"]
+__all__ = [
+    "DISTINCT_LIMIT",
+    "FILE_FORMATS",
+    "LONGEST_LEVEL",
+    "SAMPLES",
+    "FileFormat",
+    "Format",
+    "ParseLimits",
+    "ParseRequest",
+    "format_of",
+]
 
 DISTINCT_LIMIT = 1000
 """A column with more different values than this is neither a category nor a list of classes."""
+LONGEST_LEVEL = 255
+"""Characters of a category's longest text."""
 SAMPLES = ("digits", "diabetes", "breast_cancer", "wine", "iris")
 """Datasets that need no upload; they come with scikit-learn and are read in the same child."""
 MIB = 2**20
 
-FileFormat = Literal["csv", "npz"]
+FileFormat = Literal["csv", "tsv", "jsonl", "parquet", "npz"]
 """What an uploaded file may be."""
+FILE_FORMATS: tuple[FileFormat, ...] = get_args(FileFormat)
 Format = Literal[FileFormat, "sample"]
 """Whatever the child reads."""
+
+
+def format_of(file_name: str) -> FileFormat | None:
+    """What the ending of a file's name says; None when it says nothing known."""
+    ending = Path(file_name).suffix.lower().removeprefix(".")
+    if ending == "ndjson":
+        return "jsonl"
+    return next((known for known in FILE_FORMATS if ending == known), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +54,20 @@ class ParseLimits:
     columns: int = 10_000
     field_characters: int = MIB
     line_bytes: int = 16 * MIB
+    """A line of CSV, TSV or JSONL; base64 of the largest cell fits in."""
+    cell_bytes: int = 8 * MIB
+    """An encoded image or sound."""
+    image_pixels: int = 2**25
+    """Height times width of an image, before it is decoded."""
+    image_side: int = 512
+    """Images with a longer side are made smaller."""
+    sound_seconds: float = 300.0
+    sound_rate: int = 384_000
+    """Samples a second."""
+    steps: int = 1_000_000
+    """Steps of one row of a sequence."""
+    channels: int = 10_000
+    """Values of one step of a sequence."""
     name_characters: int = 255
     arrays: int = 1_000
     """Members of an NPZ file."""

@@ -7,7 +7,10 @@ import io
 import threading
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from PIL import Image
+from pyarrow import parquet
 from sqlalchemy import text
 
 CSV = b"rooms,area,price\n1,10.5,100\n2,x,200\n3,,300\n4,inf,400\n5,50,500\n"
@@ -87,6 +90,12 @@ def test_a_job_on_flawed_columns_is_refused_and_one_without_them_is_not(client, 
         (b"\xff\xfe\x00", "?format=csv"),
         (b"a\x00b,c\n1,2\n", "?format=csv"),
         (b"", "?format=npz"),
+        (b'{"a": 1}\n{"a": "x"}\n', "?format=jsonl"),
+        (b'{"a": "\\u0000"}\n', "?format=jsonl"),
+        (b'{"a\\ud800": 1}\n', "?format=jsonl"),
+        (b"a\tb\n1\n", "?format=tsv"),
+        (b"PAR1" + bytes(300) + b"PAR1", "?format=parquet"),
+        (b"ARROW1\0\0" + bytes(300), "?format=parquet"),
         (npz(features=np.zeros((9, 2)), target=np.zeros(9))[:-40], "?format=npz"),
         (npz(features=np.array([[{}]], dtype=object), target=np.zeros(1)), "?format=npz"),
         (b"\x80\x04\x95\x10\x00\x00\x00\x00\x00\x00\x00\x8c\x05posix\x94", "?format=npz"),
@@ -103,7 +112,9 @@ def test_an_empty_torn_or_hostile_file_is_a_typed_error_and_leaves_nothing(uploa
     assert list(settings.spool_dir.iterdir()) == []
 
 
-@pytest.mark.parametrize("query", ["", "?format=parquet", "?format=CSV", "?name=table.arrow"])
+@pytest.mark.parametrize(
+    "query", ["", "?format=arrow", "?format=CSV", "?name=table.arrow", "?name=table.tar", "?name=t.zip"]
+)
 def test_a_format_that_is_not_taken_is_415(upload, query):
     response = upload(CSV, query, headers={"Content-Type": "application/octet-stream"})
     assert (response.status_code, response.json()["code"]) == (415, "unsupported_media_type")
@@ -112,6 +123,32 @@ def test_a_format_that_is_not_taken_is_415(upload, query):
 def test_the_format_is_told_by_the_media_type_or_the_name(upload):
     assert upload(CSV, "", headers={"Content-Type": "text/csv; charset=utf-8"}).status_code == 201
     assert upload(CSV, "?name=table.csv").status_code == 201
+    lines = b'{"x": 1}\n{"x": 2}\n'
+    for media_type, data, known in (
+        ("text/tab-separated-values", b"a\tb\n1\t2\n", "tsv"),
+        ("application/x-ndjson", lines, "jsonl"),
+        ("application/jsonl", lines, "jsonl"),
+    ):
+        response = upload(data, "", headers={"Content-Type": media_type})
+        assert (response.status_code, response.json()["format"]) == (201, known)
+    assert upload(lines, "?name=table.NDJSON").json()["format"] == "jsonl"
+
+
+def test_a_parquet_file_of_images_and_texts_is_reported_with_their_sizes(client, form):
+    image, buffer = io.BytesIO(), io.BytesIO()
+    Image.fromarray(np.zeros((5, 7, 3), np.uint8)).save(image, "PNG")
+    table = pa.table({"picture": [image.getvalue()] * 2, "words": ["a", "b" * 300], "steps": [[1.0], [2.0, 3.0]]})
+    parquet.write_table(table, buffer)
+    dataset = form(buffer.getvalue(), name="pictures.parquet").json()
+    columns = {column["name"]: column for column in client.get(dataset["urls"]["self"]).json()["report"]["columns"]}
+    assert {name: column["kind"] for name, column in columns.items()} == {
+        "picture": "image",
+        "words": "text",
+        "steps": "sequence",
+    }
+    picture = columns["picture"]
+    assert (picture["channels"], picture["heights"], picture["widths"]) == (3, [5, 5], [7, 7])
+    assert (columns["words"]["longest"], columns["steps"]["longest"]) == (300, 2)
 
 
 def test_the_limit_holds_while_the_file_arrives(form, upload, client, new_app, new_client, settings):

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
+import soundfile
+from PIL import Image
+from pyarrow import parquet
 
-from softreg_core.data.csv_table import read_csv
+from softreg_core.data.csv_table import read_csv, read_tsv
+from softreg_core.data.jsonl_table import read_jsonl
 from softreg_core.data.npz_table import read_npz
+from softreg_core.data.parquet_table import read_parquet
 from softreg_core.data.parsed import ParsedTable
 from softreg_core.data.request import ParseLimits
+from softreg_core.data.table import Table
 
 Reader = Callable[..., ParsedTable]
 
@@ -40,3 +48,65 @@ def npz_table() -> Reader:
         return read_npz(io.BytesIO(content), limits or ParseLimits())
 
     return read
+
+
+@pytest.fixture(scope="session")
+def tsv_table() -> Reader:
+    """`tsv_table(text)` reads a TSV file."""
+    return lambda content: read_tsv(io.BytesIO(content.encode()), ParseLimits())
+
+
+@pytest.fixture(scope="session")
+def jsonl_table() -> Reader:
+    """`jsonl_table(bytes)` reads a JSONL file; `jsonl_table([{...}, ...])` one that the json module wrote."""
+
+    def read(content: bytes | list[Any], **limits: Any) -> ParsedTable:
+        data = content if isinstance(content, bytes) else "\n".join(map(json.dumps, content)).encode()
+        return read_jsonl(io.BytesIO(data), ParseLimits(**limits))
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def parquet_table() -> Reader:
+    """`parquet_table(bytes)` reads a Parquet file; `parquet_table({"x": [...]})` one that pyarrow wrote."""
+
+    def read(content: bytes | dict[str, Any], limits: ParseLimits | None = None, **options: Any) -> ParsedTable:
+        if not isinstance(content, bytes):
+            buffer = io.BytesIO()
+            parquet.write_table(pa.table(content), buffer, **options)
+            content = buffer.getvalue()
+        return read_parquet(io.BytesIO(content), limits or ParseLimits())
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def as_table() -> Callable[[ParsedTable], Table]:
+    """What was read as what training gets."""
+    return lambda parsed: Table(parsed.report, parsed.tensors)
+
+
+@pytest.fixture(scope="session")
+def image_bytes() -> Callable[..., bytes]:
+    """`image_bytes(pixels (H, W) or (H, W, C), "PNG")`: an encoded image; `mode=` converts it first."""
+
+    def encode(pixels: Any, file_format: str = "PNG", mode: str | None = None, **options: Any) -> bytes:
+        image = Image.fromarray(np.asarray(pixels))
+        buffer = io.BytesIO()
+        (image.convert(mode) if mode else image).save(buffer, file_format, **options)
+        return buffer.getvalue()
+
+    return encode
+
+
+@pytest.fixture(scope="session")
+def sound_bytes() -> Callable[..., bytes]:
+    """`sound_bytes(samples, rate, "WAV")`: an encoded sound."""
+
+    def encode(samples: Any, rate: int = 8000, file_format: str = "WAV", **options: Any) -> bytes:
+        buffer = io.BytesIO()
+        soundfile.write(buffer, np.asarray(samples), rate, format=file_format, **options)
+        return buffer.getvalue()
+
+    return encode

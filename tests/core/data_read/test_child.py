@@ -109,7 +109,8 @@ def test_the_child_is_limited_and_knows_no_credentials(pipe, tmp_path, monkeypat
             upload.write("a,b\n1,2\n")
         assert parsed.result().rows == 1
     names = {entry.partition("=")[0] for entry in environment if entry}
-    assert names == {"PYTHONPATH", "LANG", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"}
+    threads = {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ARROW_IO_THREADS"}
+    assert names == {"PYTHONPATH", "LANG", "ARROW_DEFAULT_MEMORY_POOL", "MALLOC_ARENA_MAX"} | threads
     assert re.search(rf"Max address space +{1024 * MIB} +{1024 * MIB} ", table)
     assert re.search(r"Max cpu time +50 +51 ", table)
     assert re.search(rf"Max file size +{77 * MIB} +{77 * MIB} ", table)

@@ -11,6 +11,7 @@ import pytest
 
 from softreg_core.data.report import Flaw
 from softreg_core.data.request import ParseLimits
+from softreg_core.data.table import Table
 from softreg_core.errors import DataError
 
 PLAIN = "{'descr': '<f8', 'fortran_order': False, 'shape': (2,), }"
@@ -49,14 +50,14 @@ def places(table):
 
 
 def test_features_and_target_become_columns_by_position(npz_table):
-    features = np.arange(24, dtype=np.float32).reshape(3, 2, 4)
+    features = np.arange(24, dtype=np.float32).reshape(3, 8)
     table = npz_table(target=np.array([1, 0, 1]), features=features)
     assert places(table) == [
         *((f"features.{i}", "features", i, "features") for i in range(8)),
         ("target", "target", 0, "target"),
     ]
     assert table.tensors["features"].dtype == np.float32
-    assert np.array_equal(table.tensors["features"], features.reshape(3, 8))
+    assert np.array_equal(table.tensors["features"], features)
     assert table.tensors["target"].tolist() == [[1], [0], [1]]
     assert table.report.columns[-1].levels == ("0", "1")
     assert table.report.columns[-1].level_counts == (1, 2)
@@ -224,7 +225,20 @@ REFUSED = {
     "no rows": (saved(features=np.ones((0, 3))), "no_rows"),
     "no columns": (saved(features=np.ones((3, 0))), "no_columns"),
     "20,000 columns": (saved(features=np.ones((1, 20_000), np.uint8)), "too_many_columns"),
-    "lengths of sequences": (saved(features=np.ones((2, 3)), lengths=np.array([1, 3])), "lengths"),
+    "longer than the array": (saved(features=np.ones((2, 3)), lengths=np.array([1, 4])), "lengths"),
+    "no steps": (saved(features=np.ones((2, 3)), lengths=np.array([1, 0])), "lengths"),
+    "half a step": (saved(features=np.ones((2, 3)), lengths=np.array([1.0, 2.5])), "lengths"),
+    "lengths of two dimensions": (saved(features=np.ones((2, 3)), lengths=np.ones((2, 1), int)), "lengths"),
+    "fewer lengths than rows": (saved(features=np.ones((2, 3)), lengths=np.array([1])), "row_counts"),
+    "lengths of images": (saved(features=np.ones((2, 3, 3, 3)), lengths=np.array([1, 3])), "dimensions"),
+    "lengths of nothing": (saved(features=np.ones((2, 3, 0)), lengths=np.array([1, 3])), "no_columns"),
+    "images of two channels": (saved(features=np.ones((2, 2, 4, 2))), "dimensions"),
+    "five dimensions": (saved(features=np.ones((2, 1, 1, 1, 1))), "dimensions"),
+    "images that are too large": (saved(features=np.ones((1, 513, 1, 1), np.uint8)), "image_too_large"),
+    "a name that the images need": (
+        saved(features=np.ones((2, 2, 2)), **{"features.ends": np.ones(2)}),
+        "array_name",
+    ),
 }
 
 
@@ -280,3 +294,68 @@ def test_whole_numbers_that_float64_rounds_are_remarked_and_large_floats_are_not
 def test_a_matrix_in_a_file_without_features_brings_the_missing_array_to_mind(npz_table):
     with pytest.raises(DataError, match="the file has no array 'features'"):
         npz_table(feat=np.ones((3, 2)), target=np.arange(3))
+
+
+def flat(table, read="sequences"):
+    return getattr(Table(table.report, table.tensors), read)("features", range(table.report.rows))
+
+
+def facts(table):
+    column = table.report.columns[0]
+    return column.name, column.kind, column.channels, column.tensor, column.position
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, bool])
+def test_small_whole_numbers_of_three_dimensions_are_gray_images(npz_table, dtype):
+    features = np.arange(12).reshape(2, 3, 2).astype(dtype)
+    table = npz_table(features=features, target=np.arange(2), age=np.ones(2))
+    assert facts(table) == ("features", "image", 1, "features", None)
+    assert table.tensors["features"].dtype == np.uint8
+    assert np.array_equal(flat(table, "images"), features[:, np.newaxis])
+    assert [column.name for column in table.report.columns] == ["features", "age", "target"]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64, np.float16])
+def test_images_with_channels_first_or_last_are_the_same_images(npz_table, dtype):
+    features = np.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5).astype(dtype)
+    for array in (features, features.transpose(0, 2, 3, 1)):
+        table = npz_table(features=array)
+        assert facts(table)[1:3] == ("image", 3)
+        assert table.tensors["features"].dtype == (np.uint8 if dtype == np.uint8 else np.float32)
+        assert np.array_equal(flat(table, "images"), features)
+
+
+def test_whole_numbers_past_a_byte_are_no_pixels_of_a_byte(npz_table):
+    table = npz_table(features=np.array([[[256], [1]]]))
+    assert facts(table)[1:3] == ("sequence", 1)
+    assert flat(table)[0].tolist() == [[256.0], [1.0]]
+    assert npz_table(features=np.full((1, 1, 2, 2), 256)).tensors["features"].dtype == np.float32
+
+
+def test_floats_of_three_dimensions_are_sequences_and_can_be_read_as_images(npz_table):
+    features = np.linspace(0, 1, 24).reshape(2, 4, 3)
+    table = npz_table(features=features)
+    assert facts(table) == ("features", "sequence", 3, "features", None)
+    assert np.array_equal(flat(table), features)
+    assert np.array_equal(flat(table, "images"), features[:, np.newaxis])
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 2), (2, 3)])
+@pytest.mark.parametrize("dtype", [np.float64, np.uint8])
+def test_lengths_make_sequences_and_padding_is_left_out(npz_table, shape, dtype):
+    features = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+    table = npz_table(features=features, lengths=np.array([3, 1], np.uint16), target=np.arange(2))
+    column = table.report.columns[0]
+    assert (column.kind, column.shortest, column.longest) == ("sequence", 1, 3)
+    assert [part.tolist() for part in flat(table)] == [
+        features[0].reshape(3, -1).tolist(),
+        features[1, :1].reshape(1, -1).tolist(),
+    ]
+    assert [column.name for column in table.report.columns] == ["features", "target"]
+
+
+def test_a_row_with_nan_is_counted_once_unless_it_is_padding(npz_table):
+    features = np.ones((3, 2, 2))
+    features[0, 1] = features[2, 0] = np.nan
+    flaws = npz_table(features=features, lengths=np.array([1, 2, 2])).report.columns[0].flaws
+    assert [(flaw.kind, flaw.count, flaw.first_rows) for flaw in flaws] == [("non_finite", 1, (3,))]

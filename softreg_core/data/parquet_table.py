@@ -1,0 +1,120 @@
+"""A Parquet file as a table, row group by row group and batch by batch; torch-free.
+
+A file of a few hundred bytes can ask for gigabytes: what its metadata says is held against the limits first, pages are
+read through a small buffer, and what a page unpacks to meets the process's own limit on memory.
+"""
+
+from __future__ import annotations
+
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from softreg_core.data.column_names import check_names
+from softreg_core.data.parquet_columns import ArrowColumn, arrow_column
+from softreg_core.data.parsed import ParsedTable, parsed_table
+from softreg_core.data.request import ParseLimits
+from softreg_core.errors import DataError
+
+__all__ = ["open_parquet", "read_parquet"]
+
+_BUFFER_BYTES = 64 * 1024
+_CELLS_PER_BATCH = 2**18
+_ROWS_PER_BATCH = 2**16
+_HEAVY_ROWS_PER_BATCH = 64
+"""Of lists, images or sounds, of which one may be megabytes."""
+_THRIFT_STRING_BYTES = 16 * 2**20
+_THRIFT_ITEMS = 1_000_000
+_MARK = b"PAR1"
+
+
+def read_parquet(stream: BinaryIO, limits: ParseLimits) -> ParsedTable:
+    """Read a Parquet file (rules for types: softreg_core.data.parquet_columns).
+
+    Raises:
+        DataError: the file is broken or holds what is not read, or it passes a limit; the reason is a stable word.
+        MemoryError: it asks for more memory than the process may have.
+    """
+    try:
+        return _read(stream, limits)
+    except pa.ArrowMemoryError as error:
+        raise MemoryError from error
+    except pa.ArrowNotImplementedError as error:
+        raise DataError("the Parquet file uses what is not read: another encoding or encryption", "parquet") from error
+    except (pa.ArrowException, OSError, ValueError, KeyError, IndexError, OverflowError, TypeError) as error:
+        raise DataError("the Parquet file is torn or damaged", "torn") from error
+
+
+def open_parquet(stream: BinaryIO, limits: ParseLimits) -> parquet.ParquetFile:
+    """The file, after a look at its two marks and at what its metadata says.
+
+    Raises:
+        DataError: it is no Parquet file, or passes a limit.
+        ArrowException: it is broken.
+    """
+    start = stream.read(4)
+    if not start:
+        raise DataError("the file is empty", "empty")
+    if start != _MARK:
+        raise DataError("this is no Parquet file", "not_parquet")
+    # Never mapped into memory: an upload that shrinks meanwhile would end the process.
+    file = parquet.ParquetFile(
+        stream,
+        memory_map=False,
+        pre_buffer=False,
+        buffer_size=_BUFFER_BYTES,
+        thrift_string_size_limit=_THRIFT_STRING_BYTES,
+        thrift_container_size_limit=_THRIFT_ITEMS,
+    )
+    if file.metadata.num_rows > limits.rows:
+        raise DataError(f"more than {limits.rows} rows", "too_many_rows")
+    if file.metadata.num_columns > limits.columns:
+        raise DataError(f"{file.metadata.num_columns} columns, more than {limits.columns}", "too_many_columns")
+    return file
+
+
+def _read(stream: BinaryIO, limits: ParseLimits) -> ParsedTable:
+    file = open_parquet(stream, limits)
+    schema = file.schema_arrow
+    if not len(schema):
+        raise DataError("the file has no columns", "no_columns")
+    check_names(schema.names, limits)
+    columns = [arrow_column(field, limits) for field in schema]
+    rows = _fill(file, columns, limits)
+    if not rows:
+        raise DataError("the file has no rows", "no_rows")
+    remarks = [remark for column in columns for remark in column.remarks()]
+    columns.reverse()
+    # Popped, so that a column's batches are gone before the next column's are joined.
+    finished = [part for _ in schema for part in columns.pop().finish()]
+    check_names([column.name for column in finished], limits)
+    return parsed_table(finished, file_format="parquet", rows=rows, warnings=remarks)
+
+
+def _validate(batch: pa.RecordBatch) -> None:
+    """What a damaged page decodes to may point outside of itself, and bytes may be called text that are none."""
+    try:
+        batch.validate(full=True)
+    except pa.ArrowInvalid as error:
+        if "UTF8" in str(error):
+            raise DataError("a column of texts has bytes that are not UTF-8", "encoding") from error
+        raise
+
+
+def _fill(file: parquet.ParquetFile, columns: list[ArrowColumn], limits: ParseLimits) -> int:
+    """Hand every cell to its column; the number of rows that there really were."""
+    size = max(1, min(_ROWS_PER_BATCH, _CELLS_PER_BATCH // len(columns)))
+    if any(column.is_heavy for column in columns):
+        size = min(size, _HEAVY_ROWS_PER_BATCH)
+    rows = 0
+    for group in range(file.metadata.num_row_groups):
+        batches: Any = file.iter_batches(batch_size=size, row_groups=[group], use_threads=False)
+        for batch in batches:
+            rows += batch.num_rows
+            if rows > limits.rows:
+                raise DataError(f"more than {limits.rows} rows", "too_many_rows")
+            _validate(batch)
+            for column, array in zip(columns, batch.columns, strict=True):
+                column.add(array)
+    return rows
