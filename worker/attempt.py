@@ -53,6 +53,7 @@ class Attempt:
         self._blocks: Series = {}
         self._event_at = -_EVENT_SECONDS
         self._metrics: dict[str, dict[str, float | int | None]] = _valid_until(mine.resume)
+        self._warned: set[str] = set()
 
     def snapshot(self) -> tuple[int, dict[str, object]]:
         """The step, and progress and metrics as the API shows them."""
@@ -98,6 +99,12 @@ class Attempt:
             values.append(value)
             self._count(name, step, value)
 
+    def new_advice(self, advice: list[dict[str, str]]) -> list[dict[str, str]]:
+        """Of an epoch's warnings those whose kind this attempt has not told yet."""
+        fresh = [one for one in advice if one["code"] not in self._warned]
+        self._warned |= {one["code"] for one in fresh}
+        return fresh
+
     def take_blocks(self) -> tuple[Series, dict[str, Any] | None]:
         """Metrics not yet stored and, every few seconds, an event's data with the newest values."""
         blocks, self._blocks = self._blocks, {}
@@ -131,8 +138,8 @@ class Attempt:
         is_finite = math.isfinite(value)
         entry = {**entry, "last": value if is_finite else None}
         best = entry["best"]
-        # Neither more nor less of a divergence is better by itself.
-        if is_finite and not name.endswith(".divergence"):
+        # Neither more nor less of a divergence or of sigma2 is better by itself.
+        if is_finite and not name.endswith((".divergence", ".sigma2")):
             sign = 1.0 if is_larger_better(name) else -1.0
             if best is None or sign * value > sign * best:
                 entry |= {"best": value, "best_step": step}

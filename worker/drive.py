@@ -140,6 +140,7 @@ class Drive:
                 self._attempt.advanced(message["step"], message["epoch"])
             case "epoch":
                 self._attempt.measured(message["step"], message["epoch"], message["metrics"])
+                self._warn(message)
             case "checkpoint":
                 self._publish_checkpoint(message)
             case "finished":
@@ -152,6 +153,12 @@ class Drive:
                 self._failed(message["error"])
                 return True
         return False
+
+    def _warn(self, message: dict[str, Any]) -> None:
+        """What holds now is told once: most epochs say the same again."""
+        for advice in self._attempt.new_advice(message["advice"]):
+            facts = {"step": message["step"], "epoch": message["epoch"], **advice}
+            self._persist(lambda c, facts=facts: store.record_warning(c, self._attempt.mine, facts))  # type: ignore[misc]
 
     def _publish_checkpoint(self, message: dict[str, Any]) -> None:
         self._flush()

@@ -112,7 +112,8 @@ def _train(request: RunRequest, wish: Any) -> Iterator[tuple[str, dict[str, Any]
             case events.Progress():
                 yield "progress", {"step": event.step, "epoch": event.epoch}
             case events.EpochEnded():
-                yield "epoch", {"step": event.step, "epoch": event.epoch, "metrics": event.metrics}
+                facts = {"step": event.step, "epoch": event.epoch, "metrics": event.metrics}
+                yield "epoch", facts | {"advice": [advice.as_dict() for advice in event.advice]}
             case events.CheckpointDue():
                 yield "checkpoint", _checkpoint(directory, event.state, event.metrics, is_best=event.is_best)
             case events.Stopped():

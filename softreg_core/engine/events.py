@@ -13,6 +13,7 @@ from torch import Tensor
 
 from softreg_core.data.preprocessing import Preprocessing
 from softreg_core.engine.state import TrainingState
+from softreg_core.spec.advice import Advice
 from softreg_core.spec.train import TrainSpec
 
 __all__ = [
@@ -72,6 +73,8 @@ class EpochEnded:
     """`train.loss`, `train.base`, `val.accuracy`, ...; NaN or infinite where there is no finite value."""
     step_losses: tuple[float, ...] | None
     """Mean loss of each step of this epoch in this run, when they were asked for."""
+    advice: tuple[Advice, ...] = ()
+    """Warnings that hold now, where sigma2 follows data or batch; those on the spec alone came when it was resolved."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

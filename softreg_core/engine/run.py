@@ -18,6 +18,7 @@ from softreg_core.errors import DataError, NonFiniteLossError
 from softreg_core.evaluate import evaluate
 from softreg_core.losses import DataMeta, build_loss, target_variance
 from softreg_core.nets import build_net
+from softreg_core.spec.advice import Advice, advise_at
 from softreg_core.spec.fit import label_threshold
 from softreg_core.spec.net_fit import misfit_of_batches
 from softreg_core.spec.train import TrainSpec
@@ -122,6 +123,9 @@ class Run:
         """Evaluate, see whether this epoch is the best, and stand at the start of the next one."""
         self.check_finite()
         self.metrics = {f"train.{name}": value for name, value in self._record.means().items()}
+        sigma2 = self._stepper.loss.followed_sigma2()
+        if sigma2 is not None:  # before evaluation, whose batches may have another one
+            self.metrics["train.sigma2"] = sigma2
         self.metrics |= self._measured("val", self._validation)
         step_losses = tuple(self._record.step_losses) if keep_step_losses else None
         self.epoch += 1
@@ -129,7 +133,13 @@ class Run:
         self._record.begin(self.epoch, self.step)
         # Every epoch, not only when a checkpoint is due: the next one may ruin the weights.
         self.last_good = self.best.offer(self.step, self.epoch, self.metrics, self.capture)
-        return EpochEnded(self.step, self.epoch, dict(self.metrics), step_losses)
+        return EpochEnded(self.step, self.epoch, dict(self.metrics), step_losses, self._advice(sigma2))
+
+    def _advice(self, sigma2: float | None) -> tuple[Advice, ...]:
+        if sigma2 is None:
+            return ()
+        alpha = self._stepper.loss.weighing.alpha_at(self.step)
+        return tuple(advise_at(self.spec.loss, self.preprocessing.outputs, sigma2, alpha))
 
     def check_finite(self) -> None:
         """Look at every loss since the last look, and at the weights.

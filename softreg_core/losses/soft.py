@@ -13,7 +13,7 @@ from softreg_core.losses.logits import Classes, classes
 from softreg_core.losses.parts import DataMeta, LossParts
 from softreg_core.losses.residual import Residual, residual
 from softreg_core.losses.second_head import SecondHead
-from softreg_core.losses.variance import Variance
+from softreg_core.losses.variance import FixedVariance, Variance
 from softreg_core.losses.weighing import Weighing
 
 __all__ = ["ClassDivergence", "ClassLoss", "Divergence", "LabelLoss", "Loss", "ResidualLoss"]
@@ -84,6 +84,12 @@ class Loss(nn.Module, ABC, Generic[Pair]):
         """The variance that residuals are measured by: a constant, the mean so far, or the last batch's."""
         source = self._variance
         return None if source is None else source.settled()
+
+    def followed_sigma2(self) -> float | None:
+        """`sigma2` as a number where it is not one in the spec, else None; waits for the device."""
+        if self._variance is None or isinstance(self._variance, FixedVariance):
+            return None
+        return float(self._variance.settled())
 
     @property
     def _variance(self) -> Variance | None:

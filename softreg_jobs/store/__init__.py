@@ -13,6 +13,7 @@ from softreg_jobs.store.attempt import (
     claim,
     publish_checkpoint,
     record_metrics,
+    record_warning,
 )
 from softreg_jobs.store.ending import (
     AttemptFacts,
@@ -61,6 +62,7 @@ __all__ = [
     "publish_checkpoint",
     "reap",
     "record_metrics",
+    "record_warning",
     "release",
     "renew_export",
     "request_cancel",

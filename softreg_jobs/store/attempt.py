@@ -18,7 +18,7 @@ from softreg_jobs.errors import FencedError
 from softreg_jobs.ids import new_id
 from softreg_jobs.states import ACTIVE, Actor, JobState
 from softreg_jobs.store.moves import add_event, move
-from softreg_jobs.tables import attempts, blobs, checkpoints, datasets, jobs, leases, metrics, now
+from softreg_jobs.tables import attempts, blobs, checkpoints, datasets, job_events, jobs, leases, metrics, now
 
 __all__ = [
     "Claim",
@@ -28,6 +28,7 @@ __all__ = [
     "claim",
     "publish_checkpoint",
     "record_metrics",
+    "record_warning",
 ]
 
 
@@ -219,6 +220,23 @@ def record_metrics(
     added = connection.execute(insert(metrics).values(blocks).on_conflict_do_nothing().returning(metrics.c.id)).all()
     if added and event is not None:
         add_event(connection, mine.job_id, mine.fence, "progress", event)
+
+
+def record_warning(connection: Connection, mine: Claim, facts: dict[str, Any]) -> None:
+    """Add a `warning` event, once for each code and attempt: a commit whose answer was lost is made again.
+
+    Raises:
+        FencedError: the job is no longer mine.
+    """
+    _lock_mine(connection, mine)
+    told = select(job_events.c.seq).where(
+        job_events.c.job_id == mine.job_id,
+        job_events.c.fence == mine.fence,
+        job_events.c.type == "warning",
+        job_events.c.data["code"].astext == facts["code"],
+    )
+    if connection.execute(told).first() is None:
+        add_event(connection, mine.job_id, mine.fence, "warning", facts, level="warning")
 
 
 def publish_checkpoint(connection: Connection, mine: Claim, new: NewCheckpoint, *, keep_last: int) -> str:

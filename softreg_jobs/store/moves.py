@@ -59,7 +59,9 @@ def _last_told(job_id: str) -> dict[str, Any]:
     return {name: func.coalesce(told[name], jobs.c[name]) for name in ("progress", "metrics")}
 
 
-def add_event(connection: Connection, job_id: str, fence: int, kind: str, data: dict[str, Any]) -> bool:
+def add_event(
+    connection: Connection, job_id: str, fence: int, kind: str, data: dict[str, Any], level: str = "info"
+) -> bool:
     """Record an event of a running attempt; False when the attempt no longer owns the job."""
     row = connection.execute(
         update(jobs)
@@ -68,7 +70,7 @@ def add_event(connection: Connection, job_id: str, fence: int, kind: str, data: 
         .returning(jobs.c.id, jobs.c.event_seq, jobs.c.fence)
     ).first()
     if row is not None:
-        _insert_event(connection, row, kind, data)
+        _insert_event(connection, row, kind, data, level)
     return row is not None
 
 
@@ -77,7 +79,7 @@ def first_event(connection: Connection, row: Row[Any], data: dict[str, Any]) -> 
     _insert_event(connection, row, "state", data)
 
 
-def _insert_event(connection: Connection, row: Row[Any], kind: str, data: dict[str, Any]) -> None:
+def _insert_event(connection: Connection, row: Row[Any], kind: str, data: dict[str, Any], level: str = "info") -> None:
     connection.execute(
-        insert(job_events).values(job_id=row.id, seq=row.event_seq, fence=row.fence, type=kind, level="info", data=data)
+        insert(job_events).values(job_id=row.id, seq=row.event_seq, fence=row.fence, type=kind, level=level, data=data)
     )

@@ -220,6 +220,20 @@ def test_metrics_whose_commit_was_not_answered_are_stored_once(engine: Engine, s
 # --- checkpoints -----------------------------------------------------------------------------------------------------
 
 
+def test_a_warning_whose_commit_was_not_answered_is_one_event(engine: Engine, submit, claim) -> None:
+    job_id = submit()
+    mine = claim()
+    facts = {"code": "article_not_convex", "pointer": "/loss/alpha", "message": "...", "step": 4, "epoch": 1}
+    for _ in range(2):
+        with engine.begin() as connection:
+            store.record_warning(connection, mine, facts)
+    with engine.begin() as connection:
+        store.record_warning(connection, mine, facts | {"code": "another"})
+        events = queries.events_of(connection, job_id, after=None, limit=100).items
+    warned = [(event.level, event.data["code"]) for event in events if event.type == "warning"]
+    assert warned == [("warning", "article_not_convex"), ("warning", "another")]
+
+
 def test_retention_keeps_the_last_the_best_and_the_pinned(engine: Engine, submit, claim, tmp_path: Path) -> None:
     submit()
     mine = claim()

@@ -98,3 +98,11 @@ def test_time_left_follows_from_rate_and_steps_left() -> None:
     progress = mine.progress()
     assert progress["steps_per_second"] > 0
     assert math.isclose(progress["seconds_remaining"], 75 / progress["steps_per_second"], rel_tol=0.01, abs_tol=0.001)
+
+
+def test_a_warning_is_told_once_however_many_epochs_repeat_it() -> None:
+    mine = attempt()
+    one, other = ({"code": code, "pointer": "/loss/alpha", "message": "..."} for code in ("a", "b"))
+    assert mine.new_advice([one]) == [one]
+    assert mine.new_advice([one, other]) == [other]
+    assert mine.new_advice([other, one]) == []
