@@ -63,8 +63,8 @@ class Table:
         """Numeric columns side by side, (N, D), as they were given: not scaled, NaN where a cell is unusable."""
         return np.stack([self._cells(self.column(name), "numeric").astype(np.float64) for name in names], axis=1)
 
-    def codes(self, name: str) -> NDArray[np.int64]:
-        """Class codes (N,): indices into the column's levels.
+    def codes(self, name: str, *, allow_missing: bool = False) -> NDArray[np.int64]:
+        """Class codes (N,): indices into the column's levels; -1 for a missing cell where such are allowed.
 
         Raises:
             DataError: the column has no levels, or a cell is none of them.
@@ -76,6 +76,8 @@ class Table:
             codes = self._cells(column, "category").astype(np.int64)
         else:
             codes = _codes_of_numbers(self._cells(column, "numeric"), column.levels)
+        if allow_missing:
+            return codes
         unknown = np.flatnonzero((codes < 0) | (codes >= len(column.levels)))
         if unknown.size:
             row = int(unknown[0]) + 1

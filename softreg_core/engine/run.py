@@ -69,7 +69,8 @@ class Run:
         meta = DataMeta(preprocessing.outputs, preprocessing.task, total_steps, self._target_variance)
         loss = build_loss(spec.loss, meta).to(self.device)
         width = preprocessing.outputs + loss.extra_outputs
-        net = build_net(spec.net, preprocessing.shape, width, spec.training.seed).to(self.device)
+        shape, statistics = preprocessing.shape, preprocessing.statistics
+        net = build_net(spec.net, shape, width, spec.training.seed, statistics).to(self.device)
         return Stepper(spec, net, loss)
 
     @property

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, model_validator
 
+from softreg_core.data.encode import Encoding, numbers_only
 from softreg_core.data.preprocessing import Preprocessing, Scaling
 from softreg_core.spec.inputs import InputShape
 from softreg_core.spec.net import NetSpec
@@ -75,7 +76,9 @@ class ModelDocument(_Document):
     """What the network takes."""
     outputs: int
     features: ScalingDocument
-    """Input columns in order, as the user names them and in the user's units."""
+    """Columns of numbers in order, as the user names them and in the user's units; after them what `inputs` adds."""
+    inputs: Annotated[Encoding | None, Field(exclude_if=lambda value: value is None)] = None
+    """From the user's cells to the network's tensors, where there is more to it than `features`."""
     target_names: tuple[str, ...]
     target: ScalingDocument | None
     """For regression: how outputs become values in the user's units."""
@@ -105,6 +108,8 @@ class ModelDocument(_Document):
             raise ValueError("truths and labels differ in length")
         if self.net != self.spec.net:
             raise ValueError("net differs from spec.net")
+        if ScalingDocument.of(self.preprocessing().features) != self.features:
+            raise ValueError("features differ from the numbers of inputs")
         if (self.shape, self.outputs) != (self.preprocessing().shape, self.preprocessing().outputs):
             raise ValueError("shape and outputs differ from the columns and labels")
         return self
@@ -112,4 +117,5 @@ class ModelDocument(_Document):
     def preprocessing(self) -> Preprocessing:
         """From the user's numbers to the network's and back."""
         target = None if self.target is None else self.target.scaling()
-        return Preprocessing(self.features.scaling(), self.target_names, target, self.labels, self.truths)
+        inputs = numbers_only(self.features.scaling()) if self.inputs is None else self.inputs
+        return Preprocessing(inputs, self.target_names, target, self.labels, self.truths)

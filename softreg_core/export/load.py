@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors_torch
 from torch import Tensor, nn
 
+from softreg_core.data.cells import RawCells, spelled
 from softreg_core.errors import DataError, IntegrityError
 from softreg_core.evaluate import EVALUATION_ROWS, evaluate
 from softreg_core.export.document import DOCUMENT_NAME, ModelDocument
@@ -85,8 +86,8 @@ class LoadedModel:
 
     @property
     def features(self) -> tuple[str, ...]:
-        """Names of the columns that a row holds."""
-        return self.document.features.names
+        """Names of the columns that a row holds, in order."""
+        return self._preprocessing.inputs.columns
 
     @property
     def labels(self) -> tuple[str, ...] | None:
@@ -99,11 +100,12 @@ class LoadedModel:
         return dict(self.document.metrics)
 
     @torch.no_grad()
-    def scores(self, rows: ArrayLike) -> NDArray[np.float32]:
+    def scores(self, rows: Any) -> NDArray[np.float32]:
         """The network's raw outputs, (N, C); for classes the larger the more likely, for regression scaled values.
 
         Args:
-            rows: numbers (N, D).
+            rows: numbers (N, D), a mapping from column to cells, or a list of mappings from column to cell; texts,
+                images, sounds or sequences when the model takes such. See softreg_core.data.cells.
 
         Raises:
             DataError: the rows have another shape, or a cell is not finite.
@@ -112,7 +114,7 @@ class LoadedModel:
         return scores
 
     @torch.no_grad()
-    def predict_variance(self, rows: ArrayLike) -> NDArray[np.float64]:
+    def predict_variance(self, rows: Any) -> NDArray[np.float64]:
         """The predicted variance of each target given its row, in squared user's units; shaped as `predict` answers.
 
         Args:
@@ -130,21 +132,21 @@ class LoadedModel:
         values_NC: NDArray[np.float64] = predictive.double().numpy() * scale_C**2
         return values_NC.ravel() if values_NC.shape[1] == 1 else values_NC
 
-    def _outputs(self, rows: ArrayLike) -> Tensor:
-        features = self._features(rows)
+    def _outputs(self, rows: Any) -> Tensor:
+        inputs = self._inputs(rows)
         # In the batches of evaluation: another batch size may round differently.
-        starts = range(0, features.shape[0], EVALUATION_ROWS)
-        outputs = [self.net(features[start : start + EVALUATION_ROWS]) for start in starts]
+        batches = (slice(start, start + EVALUATION_ROWS) for start in range(0, len(inputs[0]), EVALUATION_ROWS))
+        outputs = [self.net(*(tensor[rows] for tensor in inputs)) for rows in batches]
         return torch.cat(outputs) if outputs else torch.empty((0, self.document.outputs + self._loss.extra_outputs))
 
-    def predict(self, rows: ArrayLike) -> NDArray[Any]:
+    def predict(self, rows: Any) -> NDArray[Any]:
         """What the rows are.
 
         Labels (N,) for classes; for several labels at once whether each is true, (N, C) booleans; else values in the
         user's units, (N,) or, with several targets, (N, C).
 
         Args:
-            rows: numbers (N, D).
+            rows: as for `scores`.
 
         Raises:
             DataError: the rows have another shape, or a cell is not finite.
@@ -160,11 +162,11 @@ class LoadedModel:
             return values_NC.ravel()
         return values_NC
 
-    def probabilities(self, rows: ArrayLike) -> NDArray[np.float32]:
+    def probabilities(self, rows: Any) -> NDArray[np.float32]:
         """Of each class, (N, K), or of each label being true, (N, C).
 
         Args:
-            rows: numbers (N, D).
+            rows: as for `scores`.
 
         Raises:
             DataError: the model's outputs are no logits, or the rows do not fit it.
@@ -176,11 +178,11 @@ class LoadedModel:
         is_multilabel = self._preprocessing.truths is not None
         return (scores_NC.sigmoid() if is_multilabel else scores_NC.softmax(dim=1)).numpy()
 
-    def evaluate(self, rows: ArrayLike, target: ArrayLike) -> dict[str, float]:
+    def evaluate(self, rows: Any, target: ArrayLike) -> dict[str, float]:
         """Loss and metrics on rows of one's own, by the code that measured the model in training.
 
         Args:
-            rows: numbers (N, D).
+            rows: as for `scores`.
             target: for classes the labels (N,), as text or as the numbers that they spell; for several
                 labels one column each, (N, C), spelled as in training or as truths; else values (N,) or (N, C).
 
@@ -190,9 +192,9 @@ class LoadedModel:
         Raises:
             DataError: the arrays do not fit the model or each other.
         """
-        features, wanted = self._features(rows), np.asarray(target)
-        if wanted.shape[:1] != features.shape[:1] or wanted.size == 0:
-            raise DataError(f"{features.shape[0]} rows and a target of shape {wanted.shape}", "lengths_differ")
+        inputs, wanted = self._inputs(rows), np.asarray(target)
+        if wanted.shape[:1] != inputs[0].shape[:1] or wanted.size == 0:
+            raise DataError(f"{inputs[0].shape[0]} rows and a target of shape {wanted.shape}", "lengths_differ")
         document, scaling = self.document, self._preprocessing.target
         threshold = None
         if self._preprocessing.truths is not None:
@@ -200,17 +202,15 @@ class LoadedModel:
         else:
             encoded = self._codes(wanted) if scaling is None else self._values(wanted)
         scale = None if scaling is None else scaling.scale
-        return evaluate(self.net, self._loss, (features,), encoded, target_scale=scale, label_threshold=threshold)
+        return evaluate(self.net, self._loss, inputs, encoded, target_scale=scale, label_threshold=threshold)
 
-    def _features(self, rows: ArrayLike) -> Tensor:
-        values = np.asarray(rows, dtype=np.float64)
-        if values.ndim != 2 or values.shape[1] != len(self.features):
-            raise DataError(f"rows of shape (N, {len(self.features)}) are needed, not {values.shape}", "wrong_shape")
-        return torch.from_numpy(self._preprocessing.features.apply(values))
+    def _inputs(self, rows: Any) -> tuple[Tensor, ...]:
+        encoding = self._preprocessing.inputs
+        return tuple(map(torch.from_numpy, encoding.scaled(RawCells.of(rows, encoding.columns))))
 
     def _codes(self, target: NDArray[Any]) -> Tensor:
         index = {label: code for code, label in enumerate(self.labels or ())}
-        codes = [index.get(_spelled(value), -1) for value in target.ravel().tolist()]
+        codes = [index.get(spelled(value), -1) for value in target.ravel().tolist()]
         if target.ndim != 1 or -1 in codes:
             row = codes.index(-1) + 1 if -1 in codes else None
             raise DataError("the target holds a label that the model does not know", "no_class", row)
@@ -223,8 +223,8 @@ class LoadedModel:
             raise DataError(f"a target with {len(truths)} columns is needed", "wrong_shape")
         encoded = np.empty(columns.shape, dtype=np.float32)
         for column, (false, true) in enumerate(truths):
-            spelled = {false: 0.0, true: 1.0} if target.dtype.kind != "b" else {"false": 0.0, "true": 1.0}
-            codes = [spelled.get(_spelled(value), -1.0) for value in columns[:, column].tolist()]
+            meant = {false: 0.0, true: 1.0} if target.dtype.kind != "b" else {"false": 0.0, "true": 1.0}
+            codes = [meant.get(spelled(value), -1.0) for value in columns[:, column].tolist()]
             if -1.0 in codes:
                 row = codes.index(-1.0) + 1
                 raise DataError(
@@ -242,12 +242,3 @@ class LoadedModel:
         if scaling is None or values_NC.shape[1] != len(scaling.names):
             raise DataError(f"a target with {self.document.outputs} columns is needed", "wrong_shape")
         return torch.from_numpy(scaling.apply(values_NC))
-
-
-def _spelled(value: Any) -> str:
-    """A label as a dataset's report writes it: `3` for 3.0, `true` for True."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save
 
 import softreg_core
+from softreg_core.data.encode import is_numbers_only
 from softreg_core.engine.events import TrainedModel
 from softreg_core.export.document import (
     DOCUMENT_NAME,
@@ -53,6 +54,7 @@ def _document(model: TrainedModel, metrics: Mapping[str, float], weights: bytes)
         shape=preprocessing.shape,
         outputs=preprocessing.outputs,
         features=ScalingDocument.of(preprocessing.features),
+        inputs=None if is_numbers_only(preprocessing.inputs) else preprocessing.inputs,
         target_names=preprocessing.target_names,
         target=None if preprocessing.target is None else ScalingDocument.of(preprocessing.target),
         labels=preprocessing.labels,

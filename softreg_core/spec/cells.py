@@ -6,8 +6,10 @@ from collections.abc import Iterable
 
 from softreg_core.data.report import EXACT_INTEGERS, ColumnReport
 from softreg_core.errors import Problem
+from softreg_core.spec.data import ImputeSpec
+from softreg_core.spec.train import TrainSpec
 
-__all__ = ["flawed_cells", "is_rounded", "oversized_cells"]
+__all__ = ["flawed_cells", "indicated_columns", "is_rounded", "oversized_cells"]
 
 _FLAW_WORDS = {
     "missing": "missing value",
@@ -29,6 +31,13 @@ def flawed_cells(columns: Iterable[ColumnReport]) -> list[Problem]:
             message = f"column '{column.name}', row{'s' * (flaw.count > 1)} {rows}{more}: {_FLAW_WORDS[flaw.kind]}"
             problems.append(Problem("/dataset", message))
     return problems
+
+
+def indicated_columns(spec: TrainSpec, columns: Iterable[ColumnReport]) -> frozenset[str]:
+    """Of which columns of numbers a further one says where a cell is missing: those with such cells in the dataset."""
+    if spec.task.missing != "impute" or not (spec.preprocess.impute or ImputeSpec()).indicator:
+        return frozenset()
+    return frozenset(column.name for column in columns if column.kind == "numeric" and column.flaws)
 
 
 def oversized_cells(columns: Iterable[ColumnReport], *, is_standardized: bool) -> list[Problem]:

@@ -8,9 +8,10 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from softreg_core.spec.base import Flag, Int, Name, Number, SpecModel
+from softreg_core.spec.task_input import InputSpec
 from softreg_core.spec.training import Seed
 
-__all__ = ["PreprocessSpec", "SplitSpec", "TaskSpec"]
+__all__ = ["ImputeSpec", "PreprocessSpec", "SplitSpec", "TaskSpec"]
 
 
 def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -38,9 +39,14 @@ class TaskSpec(SpecModel):
     target: Literal["auto"] | Name | Columns = "auto"
     """`auto`: the column `target` (all columns of an array `target`), else the last column."""
     features: Literal["auto"] | Columns = "auto"
-    """`auto`: every numeric column that is not the target."""
-    missing: Literal["error"] = "error"
-    """A missing, odd or non-finite cell in a used column refuses the job and names row and column."""
+    """`auto`: every column of numbers or categories that is not the target; without one, the column of images, texts,
+    sounds or sequences."""
+    missing: Literal["error", "impute"] = "error"
+    """`error`: a missing, odd or non-finite cell in a used column refuses the job and names row and column; `impute`:
+    missing cells of features are filled in, as `preprocess.impute` says."""
+    # Left out of the canonical text where it is not given: specs from before it existed keep their digest.
+    input: Literal["auto"] | InputSpec = Field(default="auto", exclude_if=lambda value: value == "auto")
+    """How the feature columns are seen; `auto`: as what they are."""
 
 
 class SplitSpec(SpecModel):
@@ -107,9 +113,23 @@ class SplitSpec(SpecModel):
         return self
 
 
+class ImputeSpec(SpecModel):
+    """What stands for missing cells: of a column of numbers a number, of categories a category of their own."""
+
+    numbers: Literal["median", "mean"] = "median"
+    """Of the training rows."""
+    indicator: Flag = True
+    """A further column for each column of numbers with missing cells: 1 where one is missing, 0 elsewhere."""
+
+
 class PreprocessSpec(SpecModel):
     """Scaling by training-split statistics, stored with the model; metrics are in the user's units."""
 
     features: Literal["standardize", "none"] = "standardize"
     target: Literal["auto", "standardize", "none"] = "auto"
     """`auto`: standardise for regression."""
+    # Left out of the canonical text where they are not used: specs from before they existed keep their digest.
+    unknown: Literal["auto", "error", "other"] = Field(default="auto", exclude_if=lambda value: value == "auto")
+    """A category that no training row has is refused, or read as 'other'; `auto`: `other` when some category is so rare
+    that the training rows may miss it, below 10 rows."""
+    impute: ImputeSpec | None = Field(default=None, exclude_if=_is_none)

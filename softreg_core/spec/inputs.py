@@ -13,13 +13,14 @@ Rows that are shorter than the longest of their batch are padded with zeros; `le
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from softreg_core.spec.base import Count, Int, SpecModel
 
-__all__ = ["ImageShape", "InputShape", "SequenceShape", "SoundShape", "TableShape", "TextShape"]
+__all__ = ["ImageShape", "InputShape", "SequenceShape", "SoundShape", "TableShape", "TextShape", "sound_shape"]
 
 
 class TableShape(SpecModel):
@@ -100,6 +101,11 @@ class SoundShape(SpecModel):
     def names(self) -> tuple[str, ...]:
         """Of the tensors, in order."""
         return ("waveform", "lengths")
+
+
+def sound_shape(rate: int, seconds: float, window: int, hop: int, mels: int) -> SoundShape:
+    """Sounds of so many seconds at most, and of one window at least."""
+    return SoundShape(rate=rate, longest=max(math.ceil(seconds * rate), window), window=window, hop=hop, mels=mels)
 
 
 InputShape = Annotated[

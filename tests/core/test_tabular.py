@@ -196,7 +196,7 @@ def test_wide_tables_are_scaled_in_blocks_without_a_seam(ready, monkeypatch):
     features = np.random.default_rng(0).normal(size=(40, 23))
     table = table_from_arrays(features, np.arange(40.0) / 7)
     _, whole = ready(table)
-    monkeypatch.setattr("softreg_core.data.tabular._BLOCK", 200)
+    monkeypatch.setattr("softreg_core.data.encode.table._BLOCK", 200)
     _, blocks = ready(table)
     assert torch.equal(whole.train.inputs[0], blocks.train.inputs[0])
     assert whole.preprocessing.features.names == blocks.preprocessing.features.names

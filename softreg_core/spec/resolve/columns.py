@@ -4,10 +4,26 @@ from __future__ import annotations
 
 from softreg_core.data.report import ColumnReport, DatasetReport
 from softreg_core.spec.data import SplitSpec, TaskSpec
+from softreg_core.spec.inputs import TableShape
+from softreg_core.spec.net_fit import misfit_of_net
 from softreg_core.spec.problems import nearest
 from softreg_core.spec.resolve.findings import Findings
+from softreg_core.spec.train import TrainSpec
 
 __all__ = ["feature_columns", "split_columns", "target_columns"]
+
+_HOLDS = {"text": "texts", "image": "images", "sound": "sounds", "sequence": "sequences"}
+_ALONE = tuple(_HOLDS)
+_TABLE = ("numeric", "category")
+# What is looked for, in this order, for each `task.input`.
+_WANTED: dict[str, tuple[tuple[str, ...], ...]] = {
+    "auto": (("image",), ("sound",), ("sequence",), _TABLE, ("text",)),
+    "table": (_TABLE,),
+    "image": (("image",), ("numeric",)),
+    "sequence": (("sequence",),),
+    "text": (("text",), ("category",)),
+    "sound": (("sound",),),
+}
 
 
 def target_columns(task: TaskSpec, report: DatasetReport, findings: Findings) -> list[ColumnReport]:
@@ -40,36 +56,60 @@ def split_columns(split: SplitSpec, report: DatasetReport, findings: Findings) -
 
 
 def feature_columns(
-    task: TaskSpec,
+    spec: TrainSpec,
     report: DatasetReport,
     targets: list[ColumnReport],
     dividing: list[ColumnReport],
     findings: Findings,
 ) -> list[ColumnReport]:
-    """The columns to learn from."""
+    """The columns to learn from, all of kinds that go together."""
     target_names = {column.name for column in targets}
-    if task.features == "auto":
+    if spec.task.features == "auto":
         taken = target_names | {column.name for column in dividing}
-        return _auto_features([column for column in report.columns if column.name not in taken], findings)
-    found = _found(task.features, report, "/task/features", findings)
+        return _auto_features(spec, [column for column in report.columns if column.name not in taken], findings)
+    found = _found(spec.task.features, report, "/task/features", findings)
     for column in found:
         if column.name in target_names:
             message = f"column '{column.name}' is the target; it cannot also be a feature"
             findings.refuse("/task/features", message)
-        if column.kind != "numeric":
-            findings.refuse("/task/features", f"column '{column.name}' holds text; features are numbers")
+    if len(found) > 1:
+        for column in found:
+            if column.kind not in ("numeric", "category"):
+                holds = f"holds {_HOLDS[column.kind]}"
+                message = f"column '{column.name}' {holds}: such a column is the only feature, or none"
+                findings.refuse("/task/features", message)
     return found
 
 
-def _auto_features(rest: list[ColumnReport], findings: Findings) -> list[ColumnReport]:
-    numeric = [column for column in rest if column.kind == "numeric"]
-    left_out = [column.name for column in rest if column.kind != "numeric"]
+def _auto_features(spec: TrainSpec, rest: list[ColumnReport], findings: Findings) -> list[ColumnReport]:
+    """Of the kind that the spec asks for; else images, sounds or sequences before a table, and a table before texts."""
+    wanted = "auto" if spec.task.input == "auto" else spec.task.input.kind
+    chosen: list[ColumnReport] = []
+    for kinds in _WANTED[wanted]:
+        chosen = [column for column in rest if column.kind in kinds and (column.tensor or column.kind != "text")]
+        if kinds == _TABLE and not _takes_categories(spec):
+            chosen = [column for column in chosen if column.kind == "numeric"]
+        if chosen:
+            break
+    if not chosen:
+        expected = "numeric column" if wanted in ("auto", "table") else f"column to be seen as {wanted}"
+        findings.refuse("/task/features", f"the dataset has no {expected} besides the target")
+        return []
+    if chosen[0].kind in _ALONE and len(chosen) > 1:
+        names = ", ".join(f"'{column.name}'" for column in chosen[:5])
+        findings.refuse("/task/features", f"several columns hold {_HOLDS[chosen[0].kind]}: name one of {names}")
+        chosen = chosen[:1]
+    left_out = [column.name for column in rest if column not in chosen]
     if left_out:
         some = ", ".join(left_out[:5]) + (", ..." if len(left_out) > 5 else "")
-        findings.advise("columns_left_out", "/task/features", f"not numeric and therefore not used: {some}")
-    if not numeric:
-        findings.refuse("/task/features", "the dataset has no numeric column besides the target")
-    return numeric
+        is_numeric = all(column.kind == "numeric" for column in chosen)
+        reason = "not numeric and therefore not used" if is_numeric else "of another kind and therefore not used"
+        findings.advise("columns_left_out", "/task/features", f"{reason}: {some}")
+    return chosen
+
+
+def _takes_categories(spec: TrainSpec) -> bool:
+    return misfit_of_net(spec.net, TableShape(numbers=1, levels=(2,))) is None
 
 
 def _found(names: tuple[str, ...], report: DatasetReport, pointer: str, findings: Findings) -> list[ColumnReport]:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from softreg_core.data.report import ColumnReport, DatasetReport
 from softreg_core.spec.advice import Advice, advise
-from softreg_core.spec.cells import flawed_cells, oversized_cells
+from softreg_core.spec.cells import oversized_cells
 from softreg_core.spec.data import PreprocessSpec
 from softreg_core.spec.estimate import parameter_count, steps_per_epoch
 from softreg_core.spec.fit import link_is_log, misfit_of_task
 from softreg_core.spec.formula import describe
 from softreg_core.spec.heads import extra_outputs
-from softreg_core.spec.inputs import InputShape, TableShape
+from softreg_core.spec.inputs import InputShape
 from softreg_core.spec.resolve.columns import feature_columns, split_columns, target_columns
 from softreg_core.spec.resolve.findings import Findings
 from softreg_core.spec.resolve.network import check_network
@@ -25,7 +25,9 @@ from softreg_core.spec.resolve.target import (
     expected_variance,
     task_kind,
 )
+from softreg_core.spec.resolve.view import check_cells, filled_imputation, resolved_input
 from softreg_core.spec.split import SplitSizes
+from softreg_core.spec.task_input import InputSpec
 from softreg_core.spec.train import TrainSpec
 from softreg_core.spec.training import CheckpointsSpec
 
@@ -45,12 +47,14 @@ class Resolution:
     spec: TrainSpec
     """No `auto` left except `resources.device`, which the claiming worker decides."""
     shape: InputShape
+    """Upper bounds where only the training rows tell: categories, words, lengths."""
     outputs: int
     labels: tuple[str, ...] | None
     """Class labels in code order; for multilabel the labels' names; None for regression."""
     sizes: SplitSizes
     """Of grouped rows as near to these as the groups allow."""
     parameters: int
+    """Of the shape, so an upper bound too."""
     total_steps: int
     formula: str
     advice: tuple[Advice, ...]
@@ -65,8 +69,8 @@ def resolve(spec: TrainSpec, report: DatasetReport) -> Resolution:
     findings = Findings()
     targets = target_columns(spec.task, report, findings)
     dividing = split_columns(spec.split, report, findings)
-    features = feature_columns(spec.task, report, targets, dividing, findings)
-    findings.problems += flawed_cells(_each_once([*targets, *features, *dividing]))
+    features = feature_columns(spec, report, targets, dividing, findings)
+    findings.problems += check_cells(spec.task, report, features, [*targets, *dividing])
     sizes = part_sizes(spec.split, report, findings)
     check_dividing_columns(spec.split, targets, features, findings)
     if not targets and spec.task.kind == "auto":
@@ -75,13 +79,15 @@ def resolve(spec: TrainSpec, report: DatasetReport) -> Resolution:
     labels = class_labels(kind, targets, findings)
     check_target_values(kind, targets, findings)
     check_counts(spec.loss.base, targets, findings)
-    filled = _filled(spec, report, kind, targets, features, sizes, findings)
+    view, shape = resolved_input(spec, features, findings)
+    filled = _filled(spec, report, kind, targets, features, view, sizes, findings)
     _check_sizes_of_values(filled, targets, features, findings)
     check_classes_of_parts(filled, targets, sizes, findings)
-    shape, outputs = TableShape(numbers=len(features)), len(labels) if labels else len(targets)
-    check_network(filled, shape, sizes, findings)
-    if findings.problems:
+    if shape is not None:
+        check_network(filled, shape, sizes, findings)
+    if findings.problems or shape is None:
         raise findings.refusal()
+    outputs = len(labels) if labels else len(targets)
     return Resolution(
         spec=filled,
         shape=shape,
@@ -98,16 +104,13 @@ def resolve(spec: TrainSpec, report: DatasetReport) -> Resolution:
     )
 
 
-def _each_once(columns: list[ColumnReport]) -> list[ColumnReport]:
-    return list({column.name: column for column in columns}.values())
-
-
 def _filled(
     spec: TrainSpec,
     report: DatasetReport,
     kind: TaskKind,
     targets: list[ColumnReport],
     features: list[ColumnReport],
+    view: InputSpec,
     sizes: SplitSizes,
     findings: Findings,
 ) -> TrainSpec:
@@ -119,7 +122,10 @@ def _filled(
         "kind": kind,
         "target": tuple(column.name for column in targets),
         "features": tuple(column.name for column in features),
+        "input": view,
     }
+    preprocess = filled_imputation(spec.preprocess, spec.task, view, features, findings)
+    spec = spec.model_copy(update={"preprocess": preprocess})
     split = filled_split(spec.split, report, sizes, findings, kind)
     return spec.model_copy(
         update={
@@ -162,6 +168,8 @@ def _filled_checkpoints(
 def _check_sizes_of_values(
     spec: TrainSpec, targets: list[ColumnReport], features: list[ColumnReport], findings: Findings
 ) -> None:
-    findings.problems += oversized_cells(features, is_standardized=spec.preprocess.features == "standardize")
+    is_table = spec.task.input != "auto" and spec.task.input.kind == "table"
+    is_standardized = is_table and spec.preprocess.features == "standardize"
+    findings.problems += oversized_cells(features, is_standardized=is_standardized)
     if spec.task.kind == "regression":
         findings.problems += oversized_cells(targets, is_standardized=spec.preprocess.target == "standardize")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from softreg_core.data.arrays import table_from_arrays
@@ -77,7 +77,10 @@ def test_no_group_is_in_two_parts_and_no_wanted_part_is_empty(group_sizes, seed,
     rows = groups.size
     codes = permutation(rows, 5) % classes
     sizes = split_sizes(rows, SplitSpec(train=shares[0], validation=shares[1], test=shares[2]))
-    parts = group_partition(groups, sizes, seed, codes, folds)
+    try:
+        parts = group_partition(groups, sizes, seed, codes, folds)
+    except DataError:
+        reject()  # the test rows left fewer groups than folds
     assert_every_row_once(parts, rows)
     of_part = [set(groups[part].tolist()) for part in parts]
     assert sum(map(len, of_part)) == len(group_sizes)
