@@ -6,7 +6,7 @@ import math
 import time
 from typing import Any
 
-from softreg_core.spec.training import is_larger_better
+from softreg_core.spec.training import has_best, is_larger_better
 from softreg_jobs.states import JobState
 from softreg_jobs.store import Claim, StoredCheckpoint
 
@@ -138,8 +138,7 @@ class Attempt:
         is_finite = math.isfinite(value)
         entry = {**entry, "last": value if is_finite else None}
         best = entry["best"]
-        # Neither more nor less of a divergence or of sigma2 is better by itself.
-        if is_finite and not name.endswith((".divergence", ".sigma2")):
+        if is_finite and has_best(name):
             sign = 1.0 if is_larger_better(name) else -1.0
             if best is None or sign * value > sign * best:
                 entry |= {"best": value, "best_step": step}

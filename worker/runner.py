@@ -111,6 +111,8 @@ def _train(request: RunRequest, wish: Any) -> Iterator[tuple[str, dict[str, Any]
                 )
             case events.Progress():
                 yield "progress", {"step": event.step, "epoch": event.epoch}
+            case events.StepLogged():
+                yield "epoch", {"step": event.step, "epoch": event.epoch, "metrics": event.metrics, "advice": []}
             case events.EpochEnded():
                 facts = {"step": event.step, "epoch": event.epoch, "metrics": event.metrics}
                 yield "epoch", facts | {"advice": [advice.as_dict() for advice in event.advice]}

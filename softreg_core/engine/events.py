@@ -1,7 +1,7 @@
 """What a training run tells its caller, in the order in which it happens.
 
-Started (Progress* EpochEnded CheckpointDue*)* then Finished; or, when the caller asks to stop, CheckpointDue? Stopped;
-or, when the loss is no longer finite, CheckpointDue* and NonFiniteLossError.
+Started ((Progress | StepLogged)* EpochEnded CheckpointDue*)* then Finished; or, when the caller asks to stop,
+CheckpointDue? Stopped; or, when the loss is no longer finite, CheckpointDue* and NonFiniteLossError.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ __all__ = [
     "Finished",
     "Progress",
     "Started",
+    "StepLogged",
     "Stopped",
     "TrainEvent",
     "TrainedModel",
@@ -61,6 +62,17 @@ class Progress:
     step: int
     epoch: int
     """Epochs completed."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepLogged:
+    """One step of those that the spec wants logged besides the epochs."""
+
+    step: int
+    epoch: int
+    """Epochs completed."""
+    metrics: dict[str, float]
+    """Of this step alone: `step.loss`, `step.base`, ..."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +120,7 @@ class Finished:
     step: int
     epoch: int
     best_step: int | None
-    reason: Literal["completed"] = "completed"
+    reason: Literal["completed", "early_stopped"] = "completed"
 
 
-TrainEvent = Started | Progress | EpochEnded | CheckpointDue | Stopped | Finished
+TrainEvent = Started | Progress | StepLogged | EpochEnded | CheckpointDue | Stopped | Finished

@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from softreg_core.data.tabular import Part
 from softreg_core.losses import Loss
 from softreg_core.nets.noise import set_noise
 
-__all__ = ["Forward", "Predicted"]
+__all__ = ["PASSES", "Forward", "Predicted"]
+
+PASSES = 2
+"""The most passes over the same rows in one step: numbers of passes are kept apart by it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,18 +34,29 @@ class Forward:
     Whatever is random in a pass is a function of (seed, purpose, step, pass): no generator moves on from step to step.
     """
 
-    def __init__(self, net: nn.Module, loss: Loss[Any], seed: int) -> None:
+    def __init__(self, net: nn.Module, loss: Loss[Any], seed: int, *, is_half: bool = False) -> None:
+        """`is_half`: let the network multiply in bfloat16, on CUDA."""
         self.net = net
         self.loss = loss
         self.seed = seed
+        self._is_half = is_half
 
-    def __call__(self, batch: Part, step: int) -> Predicted:
+    def __call__(self, batch: Part, step: int, piece: int = 0) -> Predicted:
         """The passes of one step.
 
         Args:
             batch: rows on the network's device.
             step: optimiser steps done in the run.
+            piece: which part of the step's batch this is, when it is taken in several; each has noise of its own.
         """
-        set_noise(self.net, self.seed, step)
-        prediction, variance = self.loss.split(self.net(*batch.inputs))
+        set_noise(self.net, self.seed, step, PASSES * piece)
+        prediction, variance = self.loss.split(self._pass(batch))
         return Predicted(prediction, {} if variance is None else {"variance": variance})
+
+    def _pass(self, batch: Part) -> Tensor:
+        if not self._is_half:
+            prediction: Tensor = self.net(*batch.inputs)
+            return prediction
+        with torch.autocast("cuda", dtype=torch.bfloat16):
+            half: Tensor = self.net(*batch.inputs)
+        return half.float()

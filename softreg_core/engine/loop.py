@@ -54,7 +54,7 @@ def train(
     run = Run(spec, data, torch.device(device))
     if resume is not None:
         run.restore(resume, resume_best)
-    with limited_threads(run.parameters, spec.training.batch_size):
+    with limited_threads(run.parameters, run.most_rows):
         yield _started(run)
         try:
             yield from _epochs(run, control or _never, keep_step_losses=keep_step_losses)
@@ -68,13 +68,13 @@ def _never() -> None:
 
 
 def _epochs(run: Run, control: Control, *, keep_step_losses: bool) -> Iterator[TrainEvent]:
-    while run.epoch < run.spec.training.epochs:
+    while not run.is_over:
         reason = yield from run.train_epoch(control)
         if reason is not None:
             yield from _stop(run, reason)
             return
         yield run.end_epoch(keep_step_losses=keep_step_losses)
-        if run.epoch % run.spec.checkpoints.every_epochs == 0 or run.epoch == run.spec.training.epochs:
+        if run.epoch % run.spec.checkpoints.every_epochs == 0 or run.is_over:
             yield from _unstored(run)
     yield run.finish()
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from softreg_core.errors import NonFiniteLossError
 __all__ = ["LossRecord"]
 
 # Asked in this order when a loss is not finite: a base that overflows makes the others useless too.
-_BLAME = ("base", "divergence", "total")
+_BLAME = ("base", "divergence", "label_smoothing", "l1", "l2", "total")
 
 
 class LossRecord:
@@ -31,7 +31,14 @@ class LossRecord:
         self._names: list[str] = []
         self.begin(epoch=0, step=0)
 
-    def begin(self, epoch: int, step: int, mass: float = 0.0, sums: tuple[float, ...] = ()) -> None:
+    def begin(
+        self,
+        epoch: int,
+        step: int,
+        mass: float = 0.0,
+        sums: tuple[float, ...] = (),
+        step_losses: Sequence[float] = (),
+    ) -> None:
         """Start an epoch, or go on in the middle of one.
 
         Args:
@@ -39,13 +46,14 @@ class LossRecord:
             step: optimiser steps done.
             mass: what `mass` was then.
             sums: what `sums` was then.
+            step_losses: what `step_losses` was then.
         """
         self._epoch, self._step = epoch, step
         self._rows: list[int] = []
         self._added = 0
         self.mass = mass
         self._sums_P: NDArray[np.float64] | None = np.array(sums) if sums else None
-        self.step_losses: list[float] = []
+        self.step_losses: list[float] = list(step_losses)
 
     @property
     def sums(self) -> tuple[float, ...]:
@@ -68,15 +76,24 @@ class LossRecord:
         self._added = stop
         self._rows.append(rows)
 
+    def leave_out(self) -> None:
+        """Note a step that was not taken: it counts as a step and in no mean; its loss is NaN."""
+        self._rows.append(0)
+
     def read(self) -> None:
         """Fetch what was added since the last reading.
 
         Raises:
             NonFiniteLossError: naming the first step with a loss that is not finite.
         """
-        if self._values_NP is None or not self._rows:
+        if self._values_NP is None or not self._added:
+            self.step_losses.extend([math.nan] * len(self._rows))
+            self._step += len(self._rows)
+            self._rows = []
             return
         values_NP = self._values_NP[: self._added].cpu().numpy().astype(np.float64)
+        if "weight" in self._names:  # a row that weighs nothing may hold anything
+            values_NP[values_NP[:, self._names.index("weight")] == 0.0] = 0.0
         if not np.isfinite(values_NP).all():
             self._refuse(values_NP)
         weight_N1 = self._weight(values_NP)
@@ -84,10 +101,7 @@ class LossRecord:
         # One by one from the first example on, so that a reading in between changes no bit of the sum.
         self._sums_P = np.cumsum(np.concatenate([before_1P, values_NP * weight_N1]), axis=0)[-1]
         self.mass = float(np.cumsum(np.append(self.mass, weight_N1))[-1])
-        starts = np.cumsum([0, *self._rows[:-1]])
-        total_N = values_NP[:, self._names.index("total")]
-        sums = np.add.reduceat(total_N * weight_N1[:, 0], starts) / np.add.reduceat(weight_N1[:, 0], starts)
-        self.step_losses.extend(sums.tolist())
+        self.step_losses.extend(self._means_of_steps(values_NP[:, self._names.index("total")], weight_N1[:, 0]))
         self._step += len(self._rows)
         self._rows, self._added = [], 0
 
@@ -96,6 +110,15 @@ class LossRecord:
         names = ["loss" if name == "total" else name for name in self._names]
         means = (value / self.mass if self.mass else math.nan for value in self.sums)
         return {name: mean for name, mean in zip(names, means, strict=True) if name != "weight"}
+
+    def _means_of_steps(self, total_N: NDArray[np.float64], weight_N: NDArray[np.float64]) -> list[float]:
+        rows = np.array(self._rows)
+        means = np.full(rows.size, math.nan)
+        starts = (np.cumsum(rows) - rows)[rows > 0]  # one part for each step that has rows
+        masses = np.add.reduceat(weight_N, starts)
+        sums = np.add.reduceat(total_N * weight_N, starts)
+        means[rows > 0] = np.divide(sums, masses, out=np.full(starts.size, math.nan), where=masses > 0.0)
+        return list(means.tolist())
 
     def _weight(self, values_NP: NDArray[np.float64]) -> NDArray[np.float64]:
         if "weight" in self._names:

@@ -10,15 +10,20 @@ import torch
 from softreg_core.data.tabular import Part, PreparedData
 from softreg_core.engine.batches import Batches, ResidentBatches
 from softreg_core.engine.best import BestEpoch
-from softreg_core.engine.events import EpochEnded, Finished, Progress, TrainedModel
+from softreg_core.engine.events import EpochEnded, Finished, Progress, StepLogged, TrainedModel
+from softreg_core.engine.patience import patience_of
+from softreg_core.engine.rates import Rates
 from softreg_core.engine.record import LossRecord
+from softreg_core.engine.recovery import Recovery
 from softreg_core.engine.state import TrainingState
-from softreg_core.engine.step import Stepper, copies, load_tensors
+from softreg_core.engine.step import Captured, Outcome, Stepper, copies
+from softreg_core.engine.weights import class_weight, precision_of
 from softreg_core.errors import DataError, NonFiniteLossError
 from softreg_core.evaluate import evaluate
 from softreg_core.losses import DataMeta, build_loss, target_variance
 from softreg_core.nets import build_net
 from softreg_core.spec.advice import Advice, advise_at
+from softreg_core.spec.estimate import rows_of_batch
 from softreg_core.spec.fit import label_threshold
 from softreg_core.spec.net_fit import misfit_of_batches
 from softreg_core.spec.train import TrainSpec
@@ -47,9 +52,13 @@ class Run:
         self._batches = self._source(data)
         self._target_variance = target_variance(data.train.target, data.preprocessing.outputs)
         self.steps_per_epoch = self._batches.steps_per_epoch
-        self._stepper = self._build_stepper()
+        total_steps = spec.training.epochs * self.steps_per_epoch
+        self._rates = Rates(spec.schedule, self.steps_per_epoch, total_steps, spec.checkpoints.monitor)
+        self._stepper = self._build_stepper(data, total_steps)
         steps_between_readings = min(self.steps_per_epoch, _STEPS_PER_READING)
         self._record = LossRecord(steps_between_readings * self._batches.most_rows, device)
+        self._recovery = Recovery(spec.training.on_nonfinite)
+        self._stopping = patience_of(spec.training.early_stopping, spec.checkpoints.monitor)
         self.best = BestEpoch(spec.checkpoints.monitor, is_kept=spec.checkpoints.keep_best)
         self.step = self.epoch = self.step_in_epoch = 0
         self.stored_step: int | None = None
@@ -58,25 +67,40 @@ class Run:
 
     def _source(self, data: PreparedData) -> Batches:
         training = self.spec.training
-        misfit = misfit_of_batches(self.spec.net, data.train.rows, training.batch_size)
+        batch_size = rows_of_batch(training.batch_size, data.train.rows)
+        misfit = misfit_of_batches(self.spec.net, data.train.rows, batch_size)
         if misfit is not None:  # what `resolve` did not see: rows that stay together change the sizes a little
             raise DataError(misfit, "batch_of_one")
-        return ResidentBatches(data.train.to(self.device), training.batch_size, training.seed)
+        return ResidentBatches(data.train.to(self.device), batch_size, training.seed)
 
-    def _build_stepper(self) -> Stepper:
+    def _build_stepper(self, data: PreparedData, total_steps: int) -> Stepper:
         spec, preprocessing = self.spec, self.preprocessing
-        total_steps = spec.training.epochs * self.steps_per_epoch
         meta = DataMeta(preprocessing.outputs, preprocessing.task, total_steps, self._target_variance)
         loss = build_loss(spec.loss, meta).to(self.device)
         width = preprocessing.outputs + loss.extra_outputs
         shape, statistics = preprocessing.shape, preprocessing.statistics
         net = build_net(spec.net, shape, width, spec.training.seed, statistics).to(self.device)
-        return Stepper(spec, net, loss)
+        labels = preprocessing.labels if preprocessing.task == "classification" else None
+        weight_K = class_weight(spec.training.class_weights, labels, data.train.target)
+        self.precision = precision_of(spec.training.precision, net, self.device)
+        return Stepper(
+            spec,
+            net,
+            loss,
+            self._rates,
+            class_weight=None if weight_K is None else weight_K.to(self.device),
+            is_half=self.precision == "bfloat16",
+        )
 
     @property
     def parameters(self) -> int:
         """Number of trainable numbers."""
         return sum(parameter.numel() for parameter in self._stepper.net.parameters())
+
+    @property
+    def most_rows(self) -> int:
+        """Rows of the largest batch."""
+        return self._batches.most_rows
 
     def restore(self, state: TrainingState, best_state: TrainingState | None) -> None:
         """Go on from `state`.
@@ -94,7 +118,11 @@ class Run:
             raise DataError(f"the best checkpoint, of step {state.best.step}, is needed to resume", "wrong_checkpoint")
         if state.step != state.epoch * self.steps_per_epoch + state.step_in_epoch:
             raise DataError(f"step {state.step} is not in epoch {state.epoch} of this data", "wrong_checkpoint")
-        self._stepper.restore(state)
+        self._stepper.put(Captured(state.model, state.loss, state.optimizer, state.more, state.numbers))
+        self._rates.restore(state.numbers)
+        self._recovery.restore(state)
+        if self._stopping is not None:
+            self._stopping.restore("stopping", state.numbers)
         self.step, self.epoch, self.step_in_epoch = state.step, state.epoch, state.step_in_epoch
         self.stored_step = self.step
         self.last_good = state
@@ -102,28 +130,90 @@ class Run:
         self.best.restore(state.best, best_state)
         self._record.begin(self.epoch, self.step, state.numbers.get("record/mass", 0.0), state.loss_sums)
 
-    def train_epoch(self, control: Control) -> Generator[Progress, None, str | None]:
+    @property
+    def is_over(self) -> bool:
+        """Whether no epoch is to come."""
+        return self.epoch >= self.spec.training.epochs or self.is_stopped_early
+
+    @property
+    def is_stopped_early(self) -> bool:
+        """Whether the monitored metric has not got better for long enough."""
+        return self._stopping is not None and self._stopping.is_exhausted
+
+    def train_epoch(self, control: Control) -> Generator[Progress | StepLogged, None, str | None]:
         """Steps up to the end of the epoch; returns what `control` says when it says something."""
+        while self.step_in_epoch < self.steps_per_epoch:
+            reason = yield from self._steps(control)
+            if reason is not None:
+                return reason
+        return None
+
+    def _steps(self, control: Control) -> Generator[Progress | StepLogged, None, str | None]:
+        """Up to the end of the epoch, or until a step is undone: then the batches are others."""
         self._stepper.begin_epoch()
+        log_every = self.spec.training.log_every
         spoke_at = time.monotonic()
         for batch in self._batches(self.epoch, self.step_in_epoch):
             reason = control()
             if reason is not None:
                 return reason
-            self._record.add(self._stepper.take(batch, self.step))
-            self.step += 1
-            self.step_in_epoch += 1
-            if self.step_in_epoch % _STEPS_PER_READING == 0:
-                self._record.read()
+            outcome = self._take_step(batch)
+            if outcome is None:
+                return None
+            if log_every is not None and self.step % log_every == 0:
+                yield StepLogged(self.step, self.epoch, outcome.means())
             if time.monotonic() - spoke_at >= _PROGRESS_SECONDS:
                 spoke_at = time.monotonic()
                 yield Progress(self.step, self.epoch)
         return None
 
+    def _take_step(self, batch: Part) -> Outcome | None:
+        """One step; None when the one before it was undone instead."""
+        here = self._recovery.here(self._stepper, self._record)
+        outcome = self._stepper.take(batch, self.step)
+        if outcome.is_taken:
+            self._record.add(outcome.columns)
+        elif self._recovery.how == "skip":
+            self._record.leave_out()
+            self._recovery.skipped += 1
+        else:
+            self._go_back()
+            return None
+        self.step += 1
+        self.step_in_epoch += 1
+        if here is None:
+            if self.step_in_epoch % _STEPS_PER_READING == 0:
+                self._record.read()
+            return outcome
+        self._record.read()
+        self._recovery.mark = here
+        # No state with such weights may end an epoch.
+        if self.step_in_epoch == self.steps_per_epoch and not self._stepper.is_finite():
+            self._go_back()
+            return None
+        return outcome
+
+    def _go_back(self) -> None:
+        """Undo the last step that was taken, and halve the learning rate.
+
+        Raises:
+            NonFiniteLossError: there is none, or too many were undone.
+        """
+        mark = self._recovery.go_back(self.step + 1, self.epoch + 1)
+        self._stepper.put(mark.captured)
+        self._rates.halved *= 0.5
+        if self.step_in_epoch == 0:
+            # The step belongs to an epoch that has been told of: its update is undone and not made up for.
+            self._recovery.mark = None
+            return
+        self.step -= 1
+        self.step_in_epoch -= 1
+        self._record.begin(self.epoch, self.step, mark.mass, mark.sums, self._record.step_losses[:-1])
+
     def end_epoch(self, *, keep_step_losses: bool) -> EpochEnded:
         """Evaluate, see whether this epoch is the best, and stand at the start of the next one."""
         self.check_finite()
-        self.metrics = {f"train.{name}": value for name, value in self._record.means().items()}
+        self.metrics = self._trained_metrics()
         sigma2 = self._stepper.loss.followed_sigma2()
         if sigma2 is not None:  # before evaluation, whose batches may have another one
             self.metrics["train.sigma2"] = sigma2
@@ -132,6 +222,9 @@ class Run:
         self.epoch += 1
         self.step_in_epoch = 0
         self._record.begin(self.epoch, self.step)
+        self._rates.see(self.metrics)
+        if self._stopping is not None:
+            self._stopping.see(self.metrics)
         # Every epoch, not only when a checkpoint is due: the next one may ruin the weights.
         self.last_good = self.best.offer(self.step, self.epoch, self.metrics, self.capture)
         return EpochEnded(self.step, self.epoch, dict(self.metrics), step_losses, self._advice(sigma2))
@@ -142,6 +235,12 @@ class Run:
         alpha = self._stepper.loss.weighing.alpha_at(self.step)
         return tuple(advise_at(self.spec.loss, self.preprocessing.outputs, sigma2, alpha))
 
+    def _trained_metrics(self) -> dict[str, float]:
+        metrics = {f"train.{name}": value for name, value in self._record.means().items()}
+        if self._rates.is_scheduled or self._recovery.how == "rewind":
+            metrics["train.learning_rate"] = self._stepper.rate
+        return metrics | self._recovery.metrics()
+
     def check_finite(self) -> None:
         """Look at every loss since the last look, and at the weights.
 
@@ -149,6 +248,13 @@ class Run:
             NonFiniteLossError: one of them is not finite; the last step's gradient shows in the weights only.
         """
         self._record.read()
+        if self.step_in_epoch and not self._record.sums:
+            raise NonFiniteLossError(
+                f"the loss or its gradient was NaN or infinite at every step of the epoch, up to step {self.step}",
+                self.step,
+                "total",
+                self.epoch + 1,
+            )
         if not self._stepper.is_finite():
             raise NonFiniteLossError(
                 f"the gradient of the loss made a weight NaN or infinite at step {self.step}",
@@ -161,7 +267,8 @@ class Run:
         """A copy of everything, on the CPU; made once where an epoch ends."""
         if self.last_good is not None and self.last_good.step == self.step:
             return self.last_good
-        captured = self._stepper.capture()
+        captured = self._stepper.live().copied("cpu")
+        previous = {name: tensor.to("cpu", copy=True) for name, tensor in self._recovery.tensors().items()}
         return TrainingState(
             step=self.step,
             epoch=self.epoch,
@@ -172,22 +279,28 @@ class Run:
             model=captured.model,
             loss=captured.loss,
             optimizer=captured.optimizer,
-            more=captured.more,
-            numbers=captured.numbers | {"record/mass": self._record.mass},
+            more=captured.more | previous,
+            numbers=captured.numbers | self._numbers(),
         )
+
+    def _numbers(self) -> dict[str, float]:
+        """Counters and factors, as a state carries them."""
+        stopping = {} if self._stopping is None else self._stopping.numbers("stopping")
+        return {"record/mass": self._record.mass} | self._rates.numbers() | self._recovery.numbers() | stopping
 
     def finish(self) -> Finished:
         """The model to deliver, measured on the test rows; the run is over."""
         metrics = dict(self.metrics)
         if self.best.state is not None:
-            load_tensors(self._stepper.net, self.best.state.model)
-            load_tensors(self._stepper.loss, self.best.state.loss)
-            metrics = dict(self.best.state.metrics)
+            best = self.best.state
+            self._stepper.put(Captured(best.model, best.loss, best.optimizer, best.more, best.numbers))
+            metrics = dict(best.metrics)
         metrics |= self._measured("test", self._test)
-        of_loss = copies(self._stepper.loss.state_dict())
-        model = TrainedModel(self.spec, copies(self._stepper.net.state_dict()), self.preprocessing, of_loss)
+        of_net, of_loss = (copies(module.state_dict()) for module in (self._stepper.evaluated, self._stepper.loss))
+        model = TrainedModel(self.spec, of_net, self.preprocessing, of_loss)
         best_step = None if self.best.best is None else self.best.best.step
-        return Finished(model, metrics, self.step, self.epoch, best_step)
+        is_early = self.is_stopped_early and self.epoch < self.spec.training.epochs
+        return Finished(model, metrics, self.step, self.epoch, best_step, "early_stopped" if is_early else "completed")
 
     def _measured(self, name: str, part: Part) -> dict[str, float]:
         if part.rows == 0:
@@ -196,7 +309,7 @@ class Run:
         scale = None if scaling is None else scaling.scale
         threshold = label_threshold(self.spec.loss.base) if self.preprocessing.task == "multilabel" else None
         measured = evaluate(
-            self._stepper.net,
+            self._stepper.evaluated,
             self._stepper.loss,
             part.inputs,
             part.target,

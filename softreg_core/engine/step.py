@@ -1,10 +1,9 @@
-"""One optimiser step: forward, loss, backward, update; and all that it changes, captured and put back."""
+"""One optimiser step: forward, loss, penalties, backward, update; and all that it changes, captured and put back."""
 
-# B examples of a batch
+# B examples of a batch, K classes
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,48 +11,40 @@ import torch
 from torch import Tensor, nn
 
 from softreg_core.data.tabular import Part
+from softreg_core.engine.average import Average
 from softreg_core.engine.forward import Forward
-from softreg_core.engine.optimizer import build_optimizer, optimizer_tensors, restore_optimizer
-from softreg_core.engine.state import TrainingState
+from softreg_core.engine.optimizer import build_optimizer, is_weight, optimizer_tensors, restore_optimizer
+from softreg_core.engine.perturb import Perturbed, perturbed
+from softreg_core.engine.rates import Rates
+from softreg_core.engine.terms import Observer, Terms
 from softreg_core.errors import DataError
 from softreg_core.losses import Loss, LossParts
-from softreg_core.losses.rows import kept_mean
+from softreg_core.penalties import l1, l2, smoothing
 from softreg_core.spec.train import TrainSpec
 
-__all__ = ["Captured", "Observer", "Stepper", "Terms", "copies", "load_tensors"]
+__all__ = ["Captured", "Observer", "Outcome", "Stepper", "Terms", "copies", "load_tensors"]
+
+
+class Outcome(NamedTuple):
+    """What a step gave."""
+
+    columns: dict[str, Tensor]
+    """Each series' value per example, (B,): `total`, `base`, perhaps `divergence`, penalties and `weight`."""
+    is_taken: bool = True
+    """False where loss or gradient was not finite and somebody asked to look: then nothing was updated."""
+
+    def means(self) -> dict[str, float]:
+        """`step.loss` and the other series, over the step's examples; waits for the device."""
+        weight = self.columns.get("weight")
+        names = [name for name in self.columns if name != "weight"]
+        stacked_PB = torch.stack([self.columns[name].detach() for name in names])
+        means_P = stacked_PB.mean(1) if weight is None else (stacked_PB * weight).sum(1) / weight.sum()
+        return {f"step.{'loss' if n == 'total' else n}": v for n, v in zip(names, means_P.tolist(), strict=True)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Terms:
-    """A step's loss before it is differentiated: every tensor carries its graph."""
-
-    parts: LossParts
-    """Per example, not reduced."""
-    weight: Tensor | None
-    """(B,): an example's weight in every mean; None when all weigh the same."""
-
-    @property
-    def total(self) -> Tensor:
-        """What is minimised, a scalar."""
-        return self.mean(self.parts.total)
-
-    def mean(self, values_B: Tensor) -> Tensor:
-        """The reduction of this step: the mean, or sum_b w_b v_b / sum_b w_b."""
-        return kept_mean(values_B, self.weight)
-
-    def columns(self) -> dict[str, Tensor]:
-        """What is logged of each example, by series."""
-        columns = {name: part for name, part in self.parts._asdict().items() if part is not None}
-        return columns if self.weight is None else columns | {"weight": self.weight}
-
-
-Observer = Callable[[Terms, dict[str, nn.Parameter]], None]
-"""Looks at a step's terms and the trained parameters before `backward`; it may differentiate a term on its own by
-`torch.autograd.grad(terms.mean(terms.parts.base), ..., retain_graph=True)`."""
-
-
-class Captured(NamedTuple):
-    """What a stepper changes from step to step: copies on the CPU, fields of a `TrainingState`."""
+class Captured:
+    """What a stepper changes from step to step; fields of a `TrainingState`."""
 
     model: dict[str, Tensor]
     loss: dict[str, Tensor]
@@ -61,73 +52,203 @@ class Captured(NamedTuple):
     more: dict[str, Tensor]
     numbers: dict[str, float]
 
+    def copied(self, device: str | None = None) -> Captured:
+        """Independent of what becomes of the originals; on a device, or where they are."""
+        return Captured(
+            copies(self.model, device),
+            copies(self.loss, device),
+            copies(self.optimizer, device),
+            copies(self.more, device),
+            dict(self.numbers),
+        )
+
 
 class Stepper:
-    """A network, its loss and its optimiser."""
+    """A network, its loss, its optimiser, and what the spec asks of a step."""
 
-    def __init__(self, spec: TrainSpec, net: nn.Module, loss: Loss[Any]) -> None:
+    def __init__(
+        self,
+        spec: TrainSpec,
+        net: nn.Module,
+        loss: Loss[Any],
+        rates: Rates,
+        *,
+        class_weight: Tensor | None = None,
+        is_half: bool = False,
+    ) -> None:
+        """Everything on one device.
+
+        Args:
+            spec: resolved.
+            net: called as `net(*inputs)`.
+            loss: as from `build_loss`.
+            rates: of the optimiser.
+            class_weight: float (K,); multiplies an example's weight by that of its class.
+            is_half: let the network multiply in bfloat16.
+        """
         self.net = net
         self.loss = loss
         # What the optimiser changes, by name: the network's parameters, and the loss's own where it has some.
         of_loss = {f"loss.{name}": parameter for name, parameter in loss.named_parameters()}
         self.trained: dict[str, nn.Parameter] = dict(net.named_parameters()) | of_loss
-        self._forward = Forward(net, loss, spec.training.seed)
+        self.rates = rates
+        self._spec = spec
+        self._penalties = spec.penalties
+        self._is_perturbed = spec.penalties.mixup > 0.0 or spec.penalties.input_noise > 0.0
+        self._penalised = [
+            p for name, p in dict(net.named_parameters()).items() if spec.penalties.include_biases or is_weight(name, p)
+        ]
+        self._class_weight_K = class_weight
+        self._clip = spec.training.gradient_clip
+        # Looked at before the update, where the spec says what to do then; a run that fails looks seldom instead.
+        self._is_guarded = spec.training.on_nonfinite != "fail"
+        average = spec.training.average_weights
+        self.average = None if average is None else Average(net, average.decay)
+        self._buffers = [*net.buffers(), *loss.buffers()]
+        self._forward = Forward(net, loss, spec.training.seed, is_half=is_half)
         self._optimizer = build_optimizer(spec.optimizer, self.trained)
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network that is measured and delivered: the averaged one where there is one."""
+        return self.net if self.average is None else self.average.net
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the last step."""
+        return self._optimizer.rate
 
     def begin_epoch(self) -> None:
         """Set net and loss to training: evaluation sets them to the other mode."""
         self.net.train()
         self.loss.train()
 
-    def take(self, batch: Part, step: int, observe: Observer | None = None) -> dict[str, Tensor]:
+    def take(self, batch: Part, step: int, observe: Observer | None = None) -> Outcome:
         """One step.
 
         Args:
             batch: rows on the network's device.
             step: optimiser steps done in the run.
-            observe: called between loss and gradient, at steps where somebody wants to look.
-
-        Returns:
-            Each series' value per example, (B,): `total`, `base`, perhaps `divergence` and `weight`.
+            observe: called between loss and gradient, at steps where somebody wants to look; of a batch in several
+                parts, with the first.
         """
-        terms = self._terms(batch, step)
+        self._optimizer.zero_grad()
+        # What the passes change on their own, as statistics of batch norm: a step that is left out leaves it alone.
+        kept = [buffer.clone() for buffer in self._buffers] if self._is_guarded else []
+        columns = self._backward(batch, step, observe)
+        if self._is_guarded and not self._is_sound(columns["total"]):
+            for buffer, before in zip(self._buffers, kept, strict=True):
+                buffer.copy_(before)
+            return Outcome(columns, is_taken=False)
+        if self._clip is not None:
+            norm = torch.nn.utils.clip_grad_norm_(self.trained.values(), self._clip, foreach=True)
+            columns["gradient_norm"] = norm.expand_as(columns["total"])
+        if self.rates.is_changing:
+            self._optimizer.set_factor(self.rates.at(step))
+        self._optimizer.step()
+        if self.average is not None:
+            self.average.update()
+        return Outcome(columns)
+
+    def _backward(self, batch: Part, step: int, observe: Observer | None) -> dict[str, Tensor]:
+        seen = Perturbed(batch)
+        if self._is_perturbed:
+            is_regression = self._spec.task.kind == "regression"
+            seen = perturbed(batch, self._penalties, self._spec.training.seed, step, is_regression=is_regression)
+        if self._spec.training.accumulate > 1:
+            return self._accumulate(seen, step, observe)
+        terms = self._terms(seen, step)
         if observe is not None:
             observe(terms, self.trained)
-        self._optimizer.zero_grad()
         terms.total.backward()  # type: ignore[no-untyped-call]
-        self._optimizer.step()
         return terms.columns()
 
-    def _terms(self, batch: Part, step: int) -> Terms:
-        predicted = self._forward(batch, step)
-        weight = batch.weight
-        parts = self.loss(predicted.prediction, batch.target, step=step, weight=weight, **predicted.extras)
-        return Terms(parts, weight)
+    def _accumulate(self, seen: Perturbed, step: int, observe: Observer | None) -> dict[str, Tensor]:
+        """The gradient of the whole batch, from parts of it one after the other."""
+        rows = seen.rows.rows
+        size = -(-rows // self._spec.training.accumulate)
+        whole = self._weight(seen.rows)
+        mass = rows if whole is None else whole.sum().clamp(min=torch.finfo(whole.dtype).tiny)
+        found: list[dict[str, Tensor]] = []
+        for index, start in enumerate(range(0, rows, size)):
+            terms = self._terms(seen.take(slice(start, start + size)), step, index)
+            if observe is not None and index == 0:
+                observe(terms, self.trained)
+            part = terms.parts.total.shape[0] if terms.weight is None else terms.weight.sum()
+            share = terms.of_batch * (part / mass)
+            objective = share if index else share + (terms.total - terms.of_batch)
+            objective.backward()  # type: ignore[no-untyped-call]
+            found.append({name: column.detach() for name, column in terms.columns().items()})
+        return {name: torch.cat([columns[name] for columns in found]) for name in found[0]}
+
+    def _terms(self, seen: Perturbed, step: int, piece: int = 0) -> Terms:
+        rows, penalties = seen.rows, self._penalties
+        predicted = self._forward(rows, step, piece)
+        weight = self._weight(rows)
+
+        def loss_of(target: Tensor) -> LossParts:
+            parts: LossParts = self.loss(predicted.prediction, target, step=step, weight=weight, **predicted.extras)
+            return parts
+
+        def smoothing_of(target: Tensor) -> Tensor:
+            base = self._spec.loss.base.kind
+            return smoothing(base, predicted.prediction, target, penalties.label_smoothing)
+
+        of_examples = {"label_smoothing": seen.mean(smoothing_of)} if penalties.label_smoothing else {}
+        of_weights = {}
+        if penalties.l1 and self._penalised:
+            of_weights["l1"] = l1(self._penalised, penalties.l1)
+        if penalties.l2 and self._penalised:
+            of_weights["l2"] = l2(self._penalised, penalties.l2)
+        return Terms(seen.parts(loss_of), weight, of_examples, of_weights)
+
+    def _weight(self, rows: Part) -> Tensor | None:
+        if self._class_weight_K is None:
+            return rows.weight
+        of_class = self._class_weight_K[rows.target]
+        return of_class if rows.weight is None else rows.weight * of_class
+
+    def _is_sound(self, total_B: Tensor) -> bool:
+        """Whether the loss and its gradient are finite; waits for the device."""
+        gradients = [p.grad for p in self.trained.values() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
+        return bool(norm.isfinite() & total_B.detach().isfinite().all())
 
     def is_finite(self) -> bool:
         """Whether every trained parameter is; waits for the device."""
         finite = torch.stack([parameter.detach().isfinite().all() for parameter in self.trained.values()])
         return bool(finite.all())
 
-    def capture(self) -> Captured:
-        """Copies of everything that a step changes."""
+    def live(self) -> Captured:
+        """Everything that a step changes: the tensors themselves, no copies."""
+        average = {} if self.average is None else {f"average/{n}": t for n, t in self.average.tensors().items()}
+        numbers = {} if self.average is None else {"average/steps": float(self.average.steps)}
         return Captured(
-            model=copies(self.net.state_dict()),
-            loss=copies(self.loss.state_dict()),
+            model=self.net.state_dict(),
+            loss=self.loss.state_dict(),
             optimizer=optimizer_tensors(self._optimizer, self.trained),
-            more={},
-            numbers={},
+            more=average,
+            numbers=numbers,
         )
 
-    def restore(self, state: TrainingState) -> None:
-        """Go on from a captured state.
+    def put(self, captured: Captured) -> None:
+        """Go on from what `live` gave, or from copies of it.
 
         Raises:
             DataError: it is another network's, loss's or optimiser's.
         """
-        load_tensors(self.net, state.model)
-        load_tensors(self.loss, state.loss)
-        restore_optimizer(self._optimizer, self.trained, state.optimizer)
+        load_tensors(self.net, captured.model)
+        load_tensors(self.loss, captured.loss)
+        restore_optimizer(self._optimizer, self.trained, captured.optimizer)
+        self.put_average(captured)
+
+    def put_average(self, captured: Captured) -> None:
+        """The averaged network alone."""
+        if self.average is None:
+            return
+        of_average = {n.removeprefix("average/"): t for n, t in captured.more.items() if n.startswith("average/")}
+        load_tensors(self.average.net, of_average)
+        self.average.steps = int(captured.numbers.get("average/steps", 0.0))
 
 
 def load_tensors(module: nn.Module, tensors: dict[str, Tensor]) -> None:
@@ -142,6 +263,6 @@ def load_tensors(module: nn.Module, tensors: dict[str, Tensor]) -> None:
     module.load_state_dict(tensors)
 
 
-def copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """On the CPU, independent of what becomes of the originals."""
-    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+def copies(tensors: dict[str, Tensor], device: str | None = "cpu") -> dict[str, Tensor]:
+    """Independent of what becomes of the originals; where they are when no device is given."""
+    return {n: t.detach().to(t.device if device is None else device, copy=True) for n, t in tensors.items()}

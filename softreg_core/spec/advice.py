@@ -253,7 +253,7 @@ def outward_pull(alpha: float, variance: float, delta: float | None) -> float:
 
 def _about_batches(spec: TrainSpec) -> list[Advice]:
     divergence, batch_size = spec.loss.divergence, spec.training.batch_size
-    if batch_size >= SMALL_BATCH or not couples_a_batch(divergence):
+    if batch_size == "full" or batch_size >= SMALL_BATCH or not couples_a_batch(divergence):
         return []
     kind, what = "sample_program", "sample_program estimates a variance"
     if not isinstance(divergence, SampleProgramSpec):

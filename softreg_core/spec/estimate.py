@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from typing import Literal
 
 from softreg_core.spec.inputs import InputShape
 from softreg_core.spec.net import MlpSpec, NetSpec
 from softreg_core.spec.net_fit import misfit_of_net
 
-__all__ = ["parameter_count", "steps_per_epoch"]
+__all__ = ["parameter_count", "rows_of_batch", "steps_per_epoch"]
 
 
 def parameter_count(net: NetSpec, shape: InputShape, outputs: int) -> int:
@@ -25,6 +26,11 @@ def _mlp(net: MlpSpec, shape: InputShape, outputs: int) -> int:
     return normed + sum(before * after + after for before, after in itertools.pairwise(widths))
 
 
-def steps_per_epoch(train_rows: int, batch_size: int) -> int:
+def rows_of_batch(batch_size: int | Literal["full"], train_rows: int) -> int:
+    """Rows of one optimiser step; the last one of an epoch may have fewer."""
+    return max(1, train_rows) if batch_size == "full" else batch_size
+
+
+def steps_per_epoch(train_rows: int, batch_size: int | Literal["full"]) -> int:
     """Optimiser steps in one pass; the last batch may be smaller."""
-    return -(-train_rows // batch_size)
+    return -(-train_rows // rows_of_batch(batch_size, train_rows))

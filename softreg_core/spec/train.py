@@ -15,6 +15,8 @@ from softreg_core.spec.export import DEFAULT_EXPORT, ExportFormats
 from softreg_core.spec.loss import LossSpec
 from softreg_core.spec.net import MlpSpec, NetSpec
 from softreg_core.spec.optimizer import AdamSpec, OptimizerSpec
+from softreg_core.spec.penalties import PenaltiesSpec
+from softreg_core.spec.schedule import ConstantScheduleSpec, ScheduleSpec
 from softreg_core.spec.training import CheckpointsSpec, ResourcesSpec, TrainingSpec
 
 __all__ = ["TrainSpec", "canonical_json", "sha256_of"]
@@ -37,6 +39,11 @@ class TrainSpec(SpecModel):
     net: NetSpec = MlpSpec()
     loss: LossSpec = LossSpec()
     optimizer: OptimizerSpec = AdamSpec()
+    # Blocks that came later are left out of the canonical text when they say nothing.
+    schedule: Annotated[ScheduleSpec, Field(exclude_if=lambda value: value == ConstantScheduleSpec())] = (
+        ConstantScheduleSpec()
+    )
+    penalties: Annotated[PenaltiesSpec, Field(exclude_if=lambda value: value == PenaltiesSpec())] = PenaltiesSpec()
     training: TrainingSpec = TrainingSpec()
     checkpoints: CheckpointsSpec = CheckpointsSpec()
     export: Annotated[ExportFormats, Field(exclude_if=lambda formats: formats == DEFAULT_EXPORT)] = DEFAULT_EXPORT

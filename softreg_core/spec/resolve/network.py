@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from softreg_core.spec.estimate import rows_of_batch
 from softreg_core.spec.inputs import InputShape
 from softreg_core.spec.net_fit import misfit_of_batches, misfit_of_net
 from softreg_core.spec.resolve.findings import Findings
@@ -16,6 +17,6 @@ def check_network(spec: TrainSpec, shape: InputShape, sizes: SplitSizes, finding
     misfit = misfit_of_net(spec.net, shape)
     if misfit is not None:
         findings.refuse("/net/kind", misfit)
-    misfit = misfit_of_batches(spec.net, sizes.train, spec.training.batch_size)
+    misfit = misfit_of_batches(spec.net, sizes.train, rows_of_batch(spec.training.batch_size, sizes.train))
     if misfit is not None:
         findings.refuse("/training/batch_size", misfit)

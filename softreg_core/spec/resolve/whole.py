@@ -14,6 +14,7 @@ from softreg_core.spec.formula import describe
 from softreg_core.spec.heads import extra_outputs
 from softreg_core.spec.inputs import InputShape
 from softreg_core.spec.resolve.columns import feature_columns, split_columns, target_columns
+from softreg_core.spec.resolve.controls import check_controls, filled_monitors, with_monitor_of_stopping
 from softreg_core.spec.resolve.findings import Findings
 from softreg_core.spec.resolve.network import check_network
 from softreg_core.spec.resolve.parts import check_classes_of_parts, check_dividing_columns, filled_split, part_sizes
@@ -66,6 +67,7 @@ def resolve(spec: TrainSpec, report: DatasetReport) -> Resolution:
     Raises:
         SpecError: the spec does not fit the data; every problem found is in it.
     """
+    spec = with_monitor_of_stopping(spec)
     findings = Findings()
     targets = target_columns(spec.task, report, findings)
     dividing = split_columns(spec.split, report, findings)
@@ -80,11 +82,12 @@ def resolve(spec: TrainSpec, report: DatasetReport) -> Resolution:
     check_target_values(kind, targets, findings)
     check_counts(spec.loss.base, targets, findings)
     view, shape = resolved_input(spec, features, findings)
-    filled = _filled(spec, report, kind, targets, features, view, sizes, findings)
+    filled = filled_monitors(_filled(spec, report, kind, targets, features, view, sizes, findings))
     _check_sizes_of_values(filled, targets, features, findings)
     check_classes_of_parts(filled, targets, sizes, findings)
     if shape is not None:
         check_network(filled, shape, sizes, findings)
+        check_controls(filled, shape, sizes, findings)
     if findings.problems or shape is None:
         raise findings.refusal()
     outputs = len(labels) if labels else len(targets)

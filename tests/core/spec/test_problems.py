@@ -32,7 +32,7 @@ def problems(document):
         ({"loss": {"divergence": {"kind": "cauchy", "variance": {"value": 0}}}}, "/loss/divergence/variance/value", ""),
         ({"net": {"activation": "rellu"}}, "/net/activation", "did you mean 'relu'"),
         ({"net": {"hidden": [64, 0]}}, "/net/hidden/1", "expected at least 1"),
-        ({"optimizer": {"kind": "adagrad"}}, "/optimizer/kind", "expected one of: adam, sgd"),
+        ({"optimizer": {"kind": "lion"}}, "/optimizer/kind", "expected one of: adam, adamw, sgd"),
         ({"optimizer": {"kind": "sgd", "nesterov": True}}, "/optimizer", "momentum"),
         ({"training": {"epochs": "3"}}, "/training/epochs", "expected a whole number"),
         ({"training": {"epochs": True}}, "/training/epochs", "expected a whole number"),

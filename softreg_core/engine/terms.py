@@ -1,0 +1,65 @@
+"""A step's loss before it is differentiated: what it is made of, and how examples become one number."""
+
+# B examples of a batch
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from softreg_core.losses import LossParts
+from softreg_core.losses.rows import kept_mean
+
+__all__ = ["Observer", "Terms"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Terms:
+    """Every tensor carries its graph."""
+
+    parts: LossParts
+    """Per example, not reduced."""
+    weight: Tensor | None
+    """(B,): an example's weight in every mean; None when all weigh the same."""
+    of_examples: dict[str, Tensor] = field(default_factory=dict)
+    """Penalties per example, (B,), by series."""
+    of_weights: dict[str, Tensor] = field(default_factory=dict)
+    """Penalties of the weights, scalars, by series."""
+
+    @property
+    def total(self) -> Tensor:
+        """What is minimised, a scalar."""
+        total = self.of_batch
+        for penalty in self.of_weights.values():
+            total = total + penalty
+        return total
+
+    @property
+    def of_batch(self) -> Tensor:
+        """The part of `total` that the examples make."""
+        total_B = self.parts.total
+        for penalty_B in self.of_examples.values():
+            total_B = total_B + penalty_B
+        return self.mean(total_B)
+
+    def mean(self, values_B: Tensor) -> Tensor:
+        """The reduction of this step: the mean, or sum_b w_b v_b / sum_b w_b; 0 where every weight is 0."""
+        return kept_mean(values_B, self.weight)
+
+    def columns(self) -> dict[str, Tensor]:
+        """What is logged of each example, by series, (B,) each."""
+        columns = {name: part for name, part in self.parts._asdict().items() if part is not None}
+        if self.of_examples or self.of_weights:
+            shared = {name: penalty.expand_as(self.parts.total) for name, penalty in self.of_weights.items()}
+            penalties = self.of_examples | shared
+            columns["total"] = self.parts.total + torch.stack(list(penalties.values())).sum(0)
+            columns |= penalties
+        return columns if self.weight is None else columns | {"weight": self.weight}
+
+
+Observer = Callable[[Terms, dict[str, nn.Parameter]], None]
+"""Looks at a step's terms and the trained parameters before `backward`; it may differentiate a term on its own by
+`torch.autograd.grad(terms.mean(terms.parts.base), ..., retain_graph=True)`."""
