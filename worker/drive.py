@@ -118,6 +118,7 @@ class Drive:
             dataset=FileRef(str(dataset), mine.dataset.sha256, mine.dataset.size),
             resume=resume,
             best=best,
+            data_sha256=mine.dataset_sha256,
         )
 
     def _checkpoint_file(self, stored: store.StoredCheckpoint | None, directory: Path) -> FileRef | None:

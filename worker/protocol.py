@@ -46,12 +46,15 @@ class RunRequest:
     dataset: FileRef
     resume: FileRef | None = None
     best: FileRef | None = None
+    data_sha256: str = ""
+    """Of the file that the dataset was made of: what its owner knows it by."""
 
     @classmethod
     def from_message(cls, message: dict[str, Any]) -> RunRequest:
         """The request in a decoded `run` message."""
         files = {name: FileRef(**message[name]) if message[name] else None for name in ("dataset", "resume", "best")}
-        return cls(directory=message["directory"], device=message["device"], spec=message["spec"], **files)  # type: ignore[arg-type]
+        plain = {name: message[name] for name in ("directory", "device", "spec", "data_sha256")}
+        return cls(**plain, **files)  # type: ignore[arg-type]
 
     def as_message(self) -> dict[str, Any]:
         """The `run` message."""

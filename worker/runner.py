@@ -96,7 +96,8 @@ def _train(request: RunRequest, wish: Any) -> Iterator[tuple[str, dict[str, Any]
 
     directory = Path(request.directory)
     spec = TrainSpec.model_validate(request.spec)
-    data = prepare(spec, load_table(_verified(request.dataset)))
+    table = load_table(_verified(request.dataset))
+    data = prepare(spec, table)
     resume, best = _state(request.resume), _state(request.best)
     for event in train(spec, data, resume=resume, resume_best=best, control=wish, device=request.device):
         match event:
@@ -123,7 +124,7 @@ def _train(request: RunRequest, wish: Any) -> Iterator[tuple[str, dict[str, Any]
                     yield "checkpoint", _checkpoint(directory, event.state, {}, is_best=False)
                 yield "stopped", {"reason": event.reason}
             case events.Finished():
-                yield "finished", _finished(directory, event)
+                yield "finished", _finished(directory, event, request.data_sha256, table.report.rows)
 
 
 def _checkpoint(directory: Path, state: TrainingState, metrics: dict[str, float], *, is_best: bool) -> dict[str, Any]:
@@ -141,12 +142,13 @@ def _checkpoint(directory: Path, state: TrainingState, metrics: dict[str, float]
     }
 
 
-def _finished(directory: Path, event: Any) -> dict[str, Any]:
-    from softreg_core.export import save_model
+def _finished(directory: Path, event: Any, data_sha256: str, rows: int) -> dict[str, Any]:
+    from softreg_core.export import DataDocument, save_model
 
     target = directory / "model"
     target.mkdir()
-    save_model(event.model, target, event.metrics)
+    data = DataDocument(sha256=data_sha256, rows=rows) if data_sha256 else None
+    save_model(event.model, target, event.metrics, data=data)
     return {
         "reason": event.reason,
         "step": event.step,

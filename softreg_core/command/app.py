@@ -55,14 +55,15 @@ def train(
 ) -> None:
     """Train a model from a spec and a data file.
 
-    DIR receives model.safetensors and model.json, spec.json as it was resolved, history.jsonl with a line for each
-    epoch, and checkpoints/. Ctrl-C stops after the step under way and keeps a checkpoint.
+    DIR receives model.safetensors, model.json, the model card README.md, what else `export` in the spec names,
+    spec.json as it was resolved, history.jsonl with a line for each epoch, and checkpoints/. Ctrl-C stops after the
+    step under way and keeps a checkpoint.
     """
     with _complaints():
         wanted = _spec(spec)
         if device is not None:
             wanted = _spec_of({**wanted.model_dump(mode="json"), "resources": {"device": device}})
-        from softreg_core.command.source import load_source
+        from softreg_core.command.source import load_source, sha256_of_source
         from softreg_core.spec import resolve
 
         table = load_source(data)
@@ -76,20 +77,25 @@ def train(
             return
         if out is None:
             raise SpecError("--out DIR is needed: where the model goes")
-        _train(resolution.spec, table, out, resume=resume, quiet=quiet, as_json=as_json)
+        digest = sha256_of_source(data)
+        _train(resolution.spec, table, out, resume=resume, quiet=quiet, as_json=as_json, data_sha256=digest)
 
 
-def _train(spec: TrainSpec, table: Any, out: Path, *, resume: bool, quiet: bool, as_json: bool) -> None:
+def _train(
+    spec: TrainSpec, table: Any, out: Path, *, resume: bool, quiet: bool, as_json: bool, data_sha256: str | None
+) -> None:
     from softreg_core.command.folder import Folder
-    from softreg_core.command.run import run
+    from softreg_core.command.run import export, run
     from softreg_core.command.show import Display, closing
 
     folder = Folder.resumed(out, spec) if resume else Folder.new(out, spec)
     with Display(is_shown=not quiet) as display:
-        outcome = run(spec, table, folder, display)
+        outcome = run(spec, table, folder, display, data_sha256=data_sha256)
     if outcome is None:
         typer.echo(f"Stopped. The same command with --resume goes on from {folder.checkpoints}.", err=True)
         raise typer.Exit(INTERRUPTED)
+    for complaint in export(spec, folder):
+        typer.echo(f"Warning: /export: {complaint}", err=True)
     typer.echo(closing(outcome, folder, as_json=as_json))
 
 

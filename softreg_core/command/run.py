@@ -13,10 +13,12 @@ from softreg_core.command.folder import Folder
 from softreg_core.data.table import Table
 from softreg_core.data.tabular import prepare
 from softreg_core.engine import CheckpointDue, EpochEnded, Finished, Progress, Started, Stopped, train
-from softreg_core.export import save_model
+from softreg_core.errors import ExportError
+from softreg_core.export import DataDocument, export_model, save_model
 from softreg_core.spec import TrainSpec
+from softreg_core.spec.export import DEFAULT_EXPORT
 
-__all__ = ["Watcher", "run"]
+__all__ = ["Watcher", "export", "run"]
 
 
 class Watcher(Protocol):
@@ -32,7 +34,9 @@ class Watcher(Protocol):
         """An epoch ended."""
 
 
-def run(spec: TrainSpec, table: Table, folder: Folder, watcher: Watcher) -> Finished | None:
+def run(
+    spec: TrainSpec, table: Table, folder: Folder, watcher: Watcher, *, data_sha256: str | None = None
+) -> Finished | None:
     """Train to the end, or until Ctrl-C or SIGTERM; then the state is kept, and None is returned.
 
     Args:
@@ -40,6 +44,7 @@ def run(spec: TrainSpec, table: Table, folder: Folder, watcher: Watcher) -> Fini
         table: the data.
         folder: new, or with the states of an earlier run, which is gone on with.
         watcher: told of every event.
+        data_sha256: of the file that the table was read from.
     """
     data = prepare(spec, table)
     resume, best = folder.states()
@@ -67,9 +72,22 @@ def run(spec: TrainSpec, table: Table, folder: Folder, watcher: Watcher) -> Fini
                 case Stopped():
                     folder.store(event.state, is_best=False)
                 case Finished():
-                    save_model(event.model, folder.path, event.metrics)
+                    known = DataDocument(sha256=data_sha256, rows=table.report.rows) if data_sha256 else None
+                    save_model(event.model, folder.path, event.metrics, data=known)
                     return event
     return None
+
+
+def export(spec: TrainSpec, folder: Folder) -> list[str]:
+    """Build the further formats that the spec asks for; what could not be had, as text."""
+    complaints = []
+    for kind in spec.export:
+        if kind not in DEFAULT_EXPORT:
+            try:
+                export_model(folder.path, kind)
+            except ExportError as error:
+                complaints.append(error.message)
+    return complaints
 
 
 def _device(wanted: str) -> str:

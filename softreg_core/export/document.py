@@ -13,8 +13,17 @@ from softreg_core.spec.inputs import InputShape
 from softreg_core.spec.net import NetSpec
 from softreg_core.spec.train import TrainSpec
 
-__all__ = ["DOCUMENT_NAME", "WEIGHTS_NAME", "ModelDocument", "ScalingDocument", "WeightsDocument"]
+__all__ = [
+    "CARD_NAME",
+    "DOCUMENT_NAME",
+    "WEIGHTS_NAME",
+    "DataDocument",
+    "ModelDocument",
+    "ScalingDocument",
+    "WeightsDocument",
+]
 
+CARD_NAME = "README.md"
 DOCUMENT_NAME = "model.json"
 WEIGHTS_NAME = "model.safetensors"
 
@@ -57,6 +66,15 @@ class ScalingDocument(_Document):
         return Scaling(self.names, np.array(self.mean), np.array(self.scale))
 
 
+class DataDocument(_Document):
+    """Which data it was."""
+
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    """Of the file that was given."""
+    rows: int
+    """Of all parts together."""
+
+
 class WeightsDocument(_Document):
     """The file of the weights."""
 
@@ -93,6 +111,7 @@ class ModelDocument(_Document):
     """Resolved."""
     loss_state: dict[str, FiniteFloat] = {}
     """What the loss followed or learned in training, by name: variances."""
+    data: Annotated[DataDocument | None, Field(exclude_if=lambda value: value is None)] = None
     weights: WeightsDocument
     versions: dict[str, str]
 

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from softreg_core.errors import ExportError
 from softreg_core.export.document import ModelDocument
-from softreg_core.export.graph import ExportGraph, example_inputs, output_name
+from softreg_core.export.graph import ExportGraph, example_inputs
 from softreg_core.export.load import load
+from softreg_core.export.meaning import output_names
 from softreg_core.export.onnx import run_onnx, write_onnx
 from softreg_core.export.pt2 import run_pt2, write_pt2
 from softreg_core.spec.export import FILE_NAMES
@@ -31,7 +32,7 @@ TOLERANCE = 1e-4
 _ROWS = (1, 7)
 _LONGEST_CHECK = 200
 
-Run = Callable[[Path, tuple[Tensor, ...]], NDArray[Any]]
+Run = Callable[[Path, tuple[Tensor, ...]], list[NDArray[Any]]]
 FORMATS: dict[str, tuple[Callable[[ExportGraph, ModelDocument, Path], int | None], Run]] = {
     "onnx": (write_onnx, run_onnx),
     "pt2": (write_pt2, run_pt2),
@@ -51,7 +52,7 @@ class ExportRecord:
 
     format: str
     file: str
-    output: str
+    outputs: tuple[str, ...]
     """`probabilities`, `scores` or `values`."""
     opset: int | None
     """Of ONNX."""
@@ -82,14 +83,14 @@ def export_model(directory: str | Path, kind: str) -> ExportRecord:
     began = time.perf_counter()
     model = load(directory)
     document, path = model.document, Path(directory) / FILE_NAMES[kind]
-    graph = ExportGraph(document, model.net).eval().requires_grad_(False)
+    graph = ExportGraph(document, model.net, model.loss).eval().requires_grad_(False)
     write, run = FORMATS[kind]
     try:
         with _quiet(), torch.no_grad():
             opset = write(graph, document, path)
             shapes = _checked_shapes(document)
             batches = [example_inputs(document, *shape) for shape in shapes]
-            differences = [_difference(document, graph(*batch).numpy(), run(path, batch)) for batch in batches]
+            differences = [_difference(document, graph(*batch), run(path, batch)) for batch in batches]
     except Exception as error:
         path.unlink(missing_ok=True)
         if isinstance(error, MemoryError | OSError):
@@ -104,7 +105,7 @@ def export_model(directory: str | Path, kind: str) -> ExportRecord:
     return ExportRecord(
         format=kind,
         file=path.name,
-        output=output_name(document),
+        outputs=output_names(document),
         opset=opset,
         shapes=tuple(shape if has_time else shape[:1] for shape in shapes),
         largest_difference=largest,
@@ -122,15 +123,26 @@ def _checked_shapes(document: ModelDocument) -> tuple[tuple[int, int], ...]:
     return ((_ROWS[0], long), (_ROWS[1], long), (_ROWS[1], max(least, long // 2)))
 
 
-def _difference(document: ModelDocument, wanted: NDArray[Any], found: NDArray[Any]) -> float:
-    if found.shape != wanted.shape:
-        raise ExportError(f"its outputs have the shape {found.shape}, those of torch {wanted.shape}")
-    wanted, found = wanted.astype(np.float64), found.astype(np.float64)
-    if document.target is not None:  # in standard deviations: a large mean would hide every difference
-        scaling = document.target.scaling()
-        wanted, found = ((values - scaling.mean) / scaling.scale for values in (wanted, found))
-    relative = np.abs(found - wanted) / np.maximum(1.0, np.abs(wanted))
-    return float(relative.max())
+def _difference(document: ModelDocument, wanted: tuple[Tensor, ...], found: list[NDArray[Any]]) -> float:
+    """The largest over all outputs, each in its own unit."""
+    if [output.shape for output in found] != [tuple(output.shape) for output in wanted]:
+        raise ExportError(f"its outputs have the shapes {[output.shape for output in found]}")
+    largest = 0.0
+    for name, ours, theirs in zip(output_names(document), wanted, found, strict=True):
+        mean, scale = _units(document, name)
+        a_BC, b_BC = ((values.astype(np.float64) - mean) / scale for values in (ours.numpy(), theirs))
+        largest = max(largest, float((np.abs(b_BC - a_BC) / np.maximum(1.0, np.abs(a_BC))).max()))
+        if np.isnan(b_BC).any() and not np.isnan(a_BC).any():
+            raise ExportError(f"{name}: NaN where torch gives a number")
+    return largest
+
+
+def _units(document: ModelDocument, name: str) -> tuple[NDArray[Any] | float, NDArray[Any] | float]:
+    """A target's own mean and deviation: beside a large mean every difference would look small."""
+    if document.target is None or name not in ("values", "variance"):
+        return 0.0, 1.0
+    scaling = document.target.scaling()
+    return (scaling.mean, scaling.scale) if name == "values" else (0.0, np.square(scaling.scale))
 
 
 @contextlib.contextmanager

@@ -13,13 +13,12 @@ from torch import Tensor, nn
 
 from softreg_core.data.preprocessing import Scaling
 from softreg_core.export.document import ModelDocument
+from softreg_core.export.meaning import output_names
 from softreg_core.keyed import key_of
-from softreg_core.losses.registry import CLASS_BASES
-from softreg_core.spec.fit import link_is_log
-from softreg_core.spec.heads import extra_outputs
+from softreg_core.losses import Loss
 from softreg_core.spec.inputs import ImageShape, InputShape, SequenceShape, SoundShape, TableShape, TextShape
 
-__all__ = ["ExportGraph", "dynamic_axes", "example_inputs", "output_name"]
+__all__ = ["ExportGraph", "dynamic_axes", "example_inputs"]
 
 # Axes that a caller chooses; the names stand in the ONNX file.
 _TIMED = ("values", "tokens", "waveform")
@@ -33,33 +32,39 @@ class ExportGraph(nn.Module):
     A column around 1e9 that varies by 1 would lose everything in float32 before its mean is taken off.
     """
 
-    def __init__(self, document: ModelDocument, net: nn.Module) -> None:
+    def __init__(self, document: ModelDocument, net: nn.Module, loss: Loss[Any]) -> None:
         super().__init__()
         self.net = net
-        self._kind = output_name(document)
-        self._outputs = document.outputs if extra_outputs(document.spec.loss, document.outputs) else None
-        self._is_log = link_is_log(document.spec.loss.base)
+        self.loss = loss
+        self._meaning = output_names(document)[0]
+        self._is_multilabel = document.task == "multilabel"
         self._has_numbers = "numbers" in document.shape.names
         if self._has_numbers:
             self._register("feature", document.features.scaling())
         if document.target is not None:
             self._register("target", document.target.scaling())
 
-    def forward(self, *inputs: Tensor) -> Tensor:
-        """`probabilities` or `scores` float32 (B, C), or `values` float64 (B, C) in the user's units."""
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """What `output_names` says, each (B, C): `probabilities` and `scores` float32, `values` float64.
+
+        Values are in the user's units, and so is `variance`, in their square.
+        """
         if self._has_numbers:
             scaled_BD = (inputs[0] - self.feature_mean) / self.feature_scale
             inputs = (scaled_BD.to(torch.float32), *inputs[1:])
-        outputs_BC: Tensor = self.net(*inputs)
-        if self._outputs is not None:  # after the predictions come their variances
-            outputs_BC = outputs_BC[:, : self._outputs]
-        if self._is_log:
-            outputs_BC = outputs_BC.exp()
-        if self._kind == "probabilities":
-            return torch.softmax(outputs_BC, dim=1)
-        if self._kind == "values":
-            return outputs_BC.to(torch.float64) * self.target_scale + self.target_mean
-        return outputs_BC
+        prediction_BC, variance_BC = self.loss.split(self.net(*inputs))
+        variances = () if variance_BC is None else (self._in_units(self.loss.predictive_variance(variance_BC)),)
+        if self._meaning == "probabilities":
+            by_itself = torch.sigmoid(prediction_BC) if self._is_multilabel else torch.softmax(prediction_BC, dim=1)
+            return by_itself, *variances
+        if self._meaning == "values":
+            values_BC = self.loss.values(prediction_BC).to(torch.float64)
+            return values_BC * self.target_scale + self.target_mean, *variances
+        return prediction_BC, *variances
+
+    def _in_units(self, variance_BC: Tensor) -> Tensor:
+        wide_BC = variance_BC.to(torch.float64)
+        return wide_BC * self.target_scale.square() if self._meaning == "values" else wide_BC
 
     def _register(self, name: str, scaling: Scaling) -> None:
         self.register_buffer(f"{name}_mean", torch.from_numpy(scaling.mean))
@@ -69,13 +74,6 @@ class ExportGraph(nn.Module):
     feature_scale: Tensor
     target_mean: Tensor
     target_scale: Tensor
-
-
-def output_name(document: ModelDocument) -> str:
-    """`values` for regression; for classes `probabilities`, or `scores` where the base compares real values."""
-    if document.task == "regression":
-        return "values"
-    return "probabilities" if document.spec.loss.base.kind in CLASS_BASES else "scores"
 
 
 def dynamic_axes(shape: InputShape) -> dict[str, dict[int, str]]:

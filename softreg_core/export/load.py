@@ -82,7 +82,7 @@ class LoadedModel:
         self.document = document
         self.net = net
         self._preprocessing = document.preprocessing()
-        self._loss = _loss(document)
+        self.loss = _loss(document)
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -110,7 +110,7 @@ class LoadedModel:
         Raises:
             DataError: the rows have another shape, or a cell is not finite.
         """
-        scores: NDArray[np.float32] = self._loss.split(self._outputs(rows))[0].numpy()
+        scores: NDArray[np.float32] = self.loss.split(self._outputs(rows))[0].numpy()
         return scores
 
     @torch.no_grad()
@@ -123,12 +123,12 @@ class LoadedModel:
         Raises:
             DataError: the model predicts no variance, the rows have another shape, or a cell is not finite.
         """
-        _, variance = self._loss.split(self._outputs(rows))
+        _, variance = self.loss.split(self._outputs(rows))
         if variance is None:
             raise DataError("the model was trained with a loss that predicts no variance", "no_variance")
         scaling = self._preprocessing.target
         scale_C = np.ones(self.document.outputs) if scaling is None else scaling.scale
-        predictive = self._loss.predictive_variance(variance)
+        predictive = self.loss.predictive_variance(variance)
         values_NC: NDArray[np.float64] = predictive.double().numpy() * scale_C**2
         return values_NC.ravel() if values_NC.shape[1] == 1 else values_NC
 
@@ -137,7 +137,7 @@ class LoadedModel:
         # In the batches of evaluation: another batch size may round differently.
         batches = (slice(start, start + EVALUATION_ROWS) for start in range(0, len(inputs[0]), EVALUATION_ROWS))
         outputs = [self.net(*(tensor[rows] for tensor in inputs)) for rows in batches]
-        return torch.cat(outputs) if outputs else torch.empty((0, self.document.outputs + self._loss.extra_outputs))
+        return torch.cat(outputs) if outputs else torch.empty((0, self.document.outputs + self.loss.extra_outputs))
 
     def predict(self, rows: Any) -> NDArray[Any]:
         """What the rows are.
@@ -157,7 +157,7 @@ class LoadedModel:
         if self._preprocessing.target is None:
             predicted_N: NDArray[np.str_] = np.asarray(self.labels, dtype=np.str_)[scores_NC.argmax(axis=1)]
             return predicted_N
-        values_NC = self._preprocessing.target.undo(self._loss.values(torch.from_numpy(scores_NC)).numpy())
+        values_NC = self._preprocessing.target.undo(self.loss.values(torch.from_numpy(scores_NC)).numpy())
         if values_NC.shape[1] == 1:
             return values_NC.ravel()
         return values_NC
@@ -202,7 +202,7 @@ class LoadedModel:
         else:
             encoded = self._codes(wanted) if scaling is None else self._values(wanted)
         scale = None if scaling is None else scaling.scale
-        return evaluate(self.net, self._loss, inputs, encoded, target_scale=scale, label_threshold=threshold)
+        return evaluate(self.net, self.loss, inputs, encoded, target_scale=scale, label_threshold=threshold)
 
     def _inputs(self, rows: Any) -> tuple[Tensor, ...]:
         encoding = self._preprocessing.inputs

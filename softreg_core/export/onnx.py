@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from softreg_core.export.document import ModelDocument
-from softreg_core.export.graph import ExportGraph, dynamic_axes, example_inputs, output_name
+from softreg_core.export.graph import ExportGraph, dynamic_axes, example_inputs
+from softreg_core.export.meaning import output_names
 from softreg_core.export.trace import TRACE_ROWS, trace_time
 
 __all__ = ["ONNX_FORMAT", "OPSET", "run_onnx", "write_onnx"]
@@ -21,7 +22,7 @@ OPSET = 20
 
 
 def write_onnx(graph: ExportGraph, document: ModelDocument, path: Path) -> int:
-    """Write the file; inputs and the output have their names, batch and time any size. Returns the opset."""
+    """Write the file; inputs and outputs have their names, batch and time any size. Returns the opset."""
     axes = dynamic_axes(document.shape)
     program = torch.onnx.export(
         graph,
@@ -29,7 +30,7 @@ def write_onnx(graph: ExportGraph, document: ModelDocument, path: Path) -> int:
         dynamo=True,
         dynamic_shapes=(tuple(axes.values()),),  # one: `forward` takes them as *inputs
         input_names=list(axes),
-        output_names=[output_name(document)],
+        output_names=list(output_names(document)),
         opset_version=OPSET,
         verbose=False,
     )
@@ -45,8 +46,8 @@ def write_onnx(graph: ExportGraph, document: ModelDocument, path: Path) -> int:
     return OPSET
 
 
-def run_onnx(path: Path, inputs: tuple[Tensor, ...]) -> NDArray[Any]:
-    """The output of onnxruntime on the CPU, with one thread."""
+def run_onnx(path: Path, inputs: tuple[Tensor, ...]) -> list[NDArray[Any]]:
+    """The outputs of onnxruntime on the CPU, with one thread."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -55,4 +56,4 @@ def run_onnx(path: Path, inputs: tuple[Tensor, ...]) -> NDArray[Any]:
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     names = [entry.name for entry in session.get_inputs()]
     fed = dict(zip(names, (tensor.numpy() for tensor in inputs), strict=True))
-    return np.asarray(session.run(None, fed)[0])
+    return [np.asarray(output) for output in session.run(None, fed)]

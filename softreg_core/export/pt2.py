@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from softreg_core.export.document import ModelDocument
-from softreg_core.export.graph import ExportGraph, output_name
+from softreg_core.export.graph import ExportGraph
+from softreg_core.export.meaning import output_names
 from softreg_core.export.trace import traced
 
 __all__ = ["PT2_FORMAT", "run_pt2", "write_pt2"]
@@ -28,12 +29,11 @@ def write_pt2(graph: ExportGraph, document: ModelDocument, path: Path) -> None:
         "format": PT2_FORMAT,
         "model_sha256": document.weights.sha256,
         "inputs": document.shape.names,
-        "output": output_name(document),
+        "outputs": output_names(document),
     }
     torch.export.save(traced(graph, document), path, extra_files={"softreg.json": json.dumps(facts)})
 
 
-def run_pt2(path: Path, inputs: tuple[Tensor, ...]) -> NDArray[Any]:
-    """The output of the file read back."""
-    found: Tensor = torch.export.load(path).module()(*inputs)
-    return found.numpy()
+def run_pt2(path: Path, inputs: tuple[Tensor, ...]) -> list[NDArray[Any]]:
+    """The outputs of the file read back."""
+    return [output.numpy() for output in torch.export.load(path).module()(*inputs)]

@@ -14,9 +14,12 @@ from safetensors.torch import save
 import softreg_core
 from softreg_core.data.encode import is_numbers_only
 from softreg_core.engine.events import TrainedModel
+from softreg_core.export.card import card
 from softreg_core.export.document import (
+    CARD_NAME,
     DOCUMENT_NAME,
     WEIGHTS_NAME,
+    DataDocument,
     ModelDocument,
     ScalingDocument,
     WeightsDocument,
@@ -25,8 +28,10 @@ from softreg_core.export.document import (
 __all__ = ["save_model"]
 
 
-def save_model(model: TrainedModel, directory: Path, metrics: Mapping[str, float]) -> tuple[Path, Path]:
-    """Write `model.safetensors` and `model.json` into an existing directory.
+def save_model(
+    model: TrainedModel, directory: Path, metrics: Mapping[str, float], *, data: DataDocument | None = None
+) -> tuple[Path, Path, Path]:
+    """Write `model.safetensors`, `model.json` and the model card `README.md` into an existing directory.
 
     The second names the sha256 of the first, so that no one can use weights with another model's description.
 
@@ -34,19 +39,23 @@ def save_model(model: TrainedModel, directory: Path, metrics: Mapping[str, float
         model: what `Finished` carries.
         directory: where to.
         metrics: the model's own; written into model.json.
+        data: which data it was trained on, where that is known.
 
     Returns:
-        The two paths, weights first.
+        The paths: weights, description, card.
     """
     weights = save(model.tensors)
-    document = _document(model, metrics, weights)
-    paths = directory / WEIGHTS_NAME, directory / DOCUMENT_NAME
+    document = _document(model, metrics, weights, data)
+    paths = directory / WEIGHTS_NAME, directory / DOCUMENT_NAME, directory / CARD_NAME
     paths[0].write_bytes(weights)
     paths[1].write_text(document.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    paths[2].write_text(card(document), encoding="utf-8")
     return paths
 
 
-def _document(model: TrainedModel, metrics: Mapping[str, float], weights: bytes) -> ModelDocument:
+def _document(
+    model: TrainedModel, metrics: Mapping[str, float], weights: bytes, data: DataDocument | None
+) -> ModelDocument:
     preprocessing = model.preprocessing
     return ModelDocument(
         task=preprocessing.task,
@@ -62,6 +71,7 @@ def _document(model: TrainedModel, metrics: Mapping[str, float], weights: bytes)
         metrics=dict(metrics),
         spec=model.spec,
         loss_state={name: tensor.item() for name, tensor in model.loss.items() if tensor.ndim == 0},
+        data=data,
         weights=WeightsDocument(sha256=hashlib.sha256(weights).hexdigest(), size=len(weights)),
         versions={
             "softreg": softreg_core.__version__,

@@ -56,6 +56,8 @@ class Claim:
     dataset: Blob
     resume: StoredCheckpoint | None
     best: StoredCheckpoint | None
+    dataset_sha256: str = ""
+    """Of the file that was uploaded; `dataset` is what was made of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ def claim(
         )
     )
     data = connection.execute(
-        select(blobs.c.id, blobs.c.sha256, blobs.c.size)
+        select(blobs.c.id, blobs.c.sha256, blobs.c.size, datasets.c.sha256.label("uploaded_sha256"))
         .join(datasets, datasets.c.blob_id == blobs.c.id)
         .where(datasets.c.id == row.dataset_id)
     ).one()
@@ -129,7 +131,8 @@ def claim(
         worker_id=worker_id,
         tenant_id=row.tenant_id,
         spec=row.spec,
-        dataset=Blob(*data),
+        dataset=Blob(data.id, data.sha256, data.size),
+        dataset_sha256=data.uploaded_sha256,
         resume=resume,
         best=_stored_checkpoint(connection, row.best_checkpoint_id),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -124,3 +125,12 @@ def test_ctrl_c_keeps_a_checkpoint_and_resuming_gives_the_undisturbed_model(comm
     assert resumed.exit_code == 0, resumed.stderr
     for name in ("model.safetensors", "history.jsonl"):
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_further_formats_lie_beside_the_model_and_the_card_knows_the_file(command, tmp_path):
+    spec = {"training": {"epochs": 1}, "export": ["pt2"]}
+    assert command("train", "spec.json", "data.csv", "--out", "run", "--quiet", spec=spec).exit_code == 0
+    made = {path.name for path in (tmp_path / "run").iterdir()}
+    assert {"model.safetensors", "model.json", "model.pt2", "README.md"} <= made
+    digest = hashlib.sha256(Path("data.csv").read_bytes()).hexdigest()
+    assert digest in (tmp_path / "run" / "README.md").read_text(encoding="utf-8")

@@ -36,7 +36,7 @@ def answers(path, numbers):
 def test_an_onnx_classifier_gives_probabilities_of_raw_numbers(blobs, saved, tmp_path):
     model = saved(blobs, loss={"base": {"kind": "cross_entropy"}, "divergence": None})
     record = export_model(tmp_path, "onnx")
-    assert (record.file, record.output, record.shapes) == ("model.onnx", "probabilities", ((1,), (7,), (22,)))
+    assert (record.file, record.outputs, record.shapes) == ("model.onnx", ("probabilities",), ((1,), (7,), (22,)))
     assert record.largest_difference < 1e-5
     rows = blobs.values(model.features)
     found = answers(tmp_path / "model.onnx", rows)
@@ -57,20 +57,42 @@ def test_numbers_far_from_zero_keep_their_digits_and_values_come_in_the_users_un
     generator = np.random.default_rng(0)
     features = 1e9 + generator.normal(size=(40, 2))
     model = saved(table_from_arrays(features, features.sum(axis=1) - 2e9))
-    assert export_model(tmp_path, "onnx").output == "values"
+    assert export_model(tmp_path, "onnx").outputs == ("values",)
     found = answers(tmp_path / "model.onnx", features)
     np.testing.assert_allclose(found[:, 0], model.predict(features), rtol=1e-4, atol=1e-4)
     assert found.std() > 0.01
 
 
+def test_several_labels_at_once_have_a_probability_each(ready, saved, tmp_path):
+    generator = np.random.default_rng(0)
+    features = generator.normal(size=(40, 2))
+    table = table_from_arrays(features, (features > 0.0).astype(float))
+    task = {"kind": "multilabel"}
+    model = saved(table, task=task, loss={"base": {"kind": "binary_cross_entropy"}, "divergence": None})
+    export_model(tmp_path, "onnx")
+    found = answers(tmp_path / "model.onnx", features)
+    np.testing.assert_allclose(found, model.probabilities(features), rtol=1e-5)
+    assert ((found > 0.5) == model.predict(features)).all()
+
+
+def test_a_predicted_variance_comes_beside_the_values(slope, saved, tmp_path):
+    model = saved(slope, loss={"base": {"kind": "gaussian_nll"}, "divergence": None})
+    assert export_model(tmp_path, "onnx").outputs == ("values", "variance")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    rows = slope.values(model.features)
+    found = session.run(["values", "variance"], {"numbers": rows})
+    for wanted, output in zip((model.predict(rows), model.predict_variance(rows)), found, strict=True):
+        np.testing.assert_allclose(output[:, 0], wanted, rtol=1e-4)
+
+
 def test_a_pt2_file_reads_back_with_one_row_and_with_many(blobs, saved, tmp_path):
     model = saved(blobs)
     record = export_model(tmp_path, "pt2")
-    assert (record.file, record.output, record.opset) == ("model.pt2", "scores", None)
+    assert (record.file, record.outputs, record.opset) == ("model.pt2", ("scores",), None)
     program = torch.export.load(tmp_path / "model.pt2").module()
     rows = blobs.values(model.features)
     for count in (1, 2, 70):
-        np.testing.assert_allclose(program(torch.from_numpy(rows[:count])).numpy(), model.scores(rows[:count]))
+        np.testing.assert_allclose(program(torch.from_numpy(rows[:count]))[0].numpy(), model.scores(rows[:count]))
 
 
 @pytest.mark.parametrize("how", ["wrong", "broken"])
@@ -84,7 +106,9 @@ def test_a_file_that_answers_otherwise_or_cannot_be_built_is_refused_and_removed
         path.write_bytes(b"half")
         raise RuntimeError("no such operator")
 
-    made = (write, lambda path, batch: run(path, batch) + 0.01) if how == "wrong" else (broken, run)
+    made = (
+        (write, lambda path, batch: [output + 0.01 for output in run(path, batch)]) if how == "wrong" else (broken, run)
+    )
     monkeypatch.setitem(formats.FORMATS, "pt2", made)
     with pytest.raises(ExportError, match="answers otherwise" if how == "wrong" else "no such operator"):
         export_model(tmp_path, "pt2")
