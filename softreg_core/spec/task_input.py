@@ -97,8 +97,8 @@ class SoundInput(SpecModel):
     """Samples under one window of the spectrum; `auto`: 25 ms."""
     hop: Literal["auto"] | Annotated[Int, Field(ge=1, le=65_536)] = "auto"
     """Samples from one window to the next; `auto`: 10 ms."""
-    mels: Annotated[Int, Field(ge=4, le=256)] = 40
-    """Bands of the spectrum."""
+    mels: Literal["auto"] | Annotated[Int, Field(ge=4, le=256)] = "auto"
+    """Bands of the spectrum; `auto`: 40, or as many as the window has frequencies."""
 
 
 InputSpec = Annotated[

@@ -46,7 +46,7 @@ def begin_fit(spec: TrainSpec, report: DatasetReport) -> Fit:
             return SequenceFit(names[0], _step_width(columns[0]), longest)
         case TextInput(longest=int(longest)) as view:
             return TextFit(names[0], view.vocabulary, view.size, longest, lowercase=view.lowercase)
-        case SoundInput(rate=int(rate), seconds=float(seconds), window=int(window), hop=int(hop), mels=mels):
+        case SoundInput(rate=int(rate), seconds=float(seconds), window=int(window), hop=int(hop), mels=int(mels)):
             return SoundFit(names[0], sound_shape(rate, seconds, window, hop, mels))
         case TableInput() as view:
             return _table_fit(spec, view, columns)

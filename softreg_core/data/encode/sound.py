@@ -5,21 +5,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 from scipy.signal import resample_poly
 
 from softreg_core.data.cells import Cells
 from softreg_core.data.encode.base import EncodingModel
-from softreg_core.data.scaling import Vector
+from softreg_core.data.scaling import Moments, Vector
 from softreg_core.errors import DataError
+from softreg_core.mel import log_mel
 from softreg_core.spec.base import Count
 from softreg_core.spec.inputs import SoundShape
 
-__all__ = ["SoundEncoding", "SoundFit"]
+__all__ = ["SoundEncoding", "SoundFit", "resampled"]
 
 
 class SoundEncoding(EncodingModel):
@@ -37,9 +39,15 @@ class SoundEncoding(EncodingModel):
     """Samples from one window to the next."""
     mels: Count
     """Bands of the spectrum."""
-    mean: Vector | None = None
-    """Per band of the log-mel spectrum, over the training rows; None: the network does not normalise."""
-    std: Vector | None = None
+    mean: Vector
+    """Per band of the log-mel spectrum, over the training rows."""
+    std: Vector
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> SoundEncoding:
+        if not self.mean.size == self.std.size == self.mels:
+            raise ValueError("mean and std are those of other bands")
+        return self
 
     @property
     def shape(self) -> SoundShape:
@@ -49,7 +57,7 @@ class SoundEncoding(EncodingModel):
     @property
     def statistics(self) -> dict[str, NDArray[np.float64]] | None:
         """What the network normalises by."""
-        return None if self.mean is None or self.std is None else {"mean": self.mean, "std": self.std}
+        return {"mean": self.mean, "std": self.std}
 
     def arrays(self, cells: Cells) -> tuple[NDArray[Any], ...]:
         """`waveform` float32 (N, S), padded with 0, and `lengths` int64 (N,), at least 1.
@@ -57,25 +65,33 @@ class SoundEncoding(EncodingModel):
         Raises:
             DataError: a cell is missing or not finite; row and column are named.
         """
-        return padded_sounds(cells, self.columns[0], self.rate, self.longest)
+        waveform = np.zeros((cells.count, self.longest), dtype=np.float32)
+        lengths = np.ones(cells.count, dtype=np.int64)
+        for index, samples in enumerate(_resampled_sounds(cells, self.columns[0], self.rate, self.longest)):
+            waveform[index, : samples.size] = samples
+            lengths[index] = samples.size
+        return waveform, lengths
 
 
 class SoundFit:
-    """Learns a `SoundEncoding` from training rows, chunk by chunk: how long they are."""
+    """Learns a `SoundEncoding` from training rows, chunk by chunk."""
 
     def __init__(self, column: str, shape: SoundShape) -> None:
         self._column = column
         self._shape = shape
         self._seen = 1
+        self._moments = Moments(shape.mels)
 
     def add(self, cells: Cells) -> None:
         """The next training rows."""
-        for samples, rate in cells.sounds(self._column):
-            self._seen = max(self._seen, -(-samples.size * self._shape.rate // max(1, rate)))
+        for samples in _resampled_sounds(cells, self._column, self._shape.rate, self._shape.longest):
+            self._seen = max(self._seen, samples.size)
+            self._moments.add(log_mel(samples, self._shape))
 
     def finish(self) -> SoundEncoding:
         """What was learned."""
         shape = self._shape
+        scaling = self._moments.scaling([str(band) for band in range(shape.mels)])
         return SoundEncoding(
             columns=(self._column,),
             rate=shape.rate,
@@ -83,22 +99,18 @@ class SoundFit:
             window=shape.window,
             hop=shape.hop,
             mels=shape.mels,
+            mean=scaling.mean,
+            std=scaling.scale,
         )
 
 
-def padded_sounds(cells: Cells, column: str, rate: int, longest: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Waveforms at `rate`, cut or padded with zeros to `longest` samples, and their lengths."""
-    sounds = cells.sounds(column)
-    waveform = np.zeros((len(sounds), longest), dtype=np.float32)
-    lengths = np.ones(len(sounds), dtype=np.int64)
-    for index, (samples, own_rate) in enumerate(sounds):
+def _resampled_sounds(cells: Cells, column: str, rate: int, longest: int) -> Iterator[NDArray[np.float32]]:
+    """Each row at `rate`, cut to `longest` samples."""
+    for index, (samples, own_rate) in enumerate(cells.sounds(column)):
         if samples.size == 0 or own_rate < 1 or not np.isfinite(samples).all():
             row = cells.row(index)
             raise DataError(f"column '{column}', row {row}: no sound", "missing", row, column)
-        found = resampled(samples, own_rate, rate, longest)
-        waveform[index, : found.size] = found
-        lengths[index] = found.size
-    return waveform, lengths
+        yield resampled(samples, own_rate, rate, longest)
 
 
 def resampled(samples: NDArray[np.float32], own_rate: int, rate: int, most: int) -> NDArray[np.float32]:

@@ -26,7 +26,8 @@ __all__ = ["check_cells", "filled_imputation", "resolved_input"]
 RARE_ROWS = 10
 """A category with fewer rows may have none among the training rows."""
 # What `auto` takes at most, so that one long row or a large photograph does not decide the cost of all.
-_MOST_PIXELS, _MOST_STEPS, _MOST_WORDS, _MOST_BYTES, _MOST_SECONDS, _MOST_RATE = 224, 1024, 256, 1024, 10.0, 16_000
+_MOST_PIXELS, _MOST_STEPS, _MOST_WORDS, _MOST_BYTES = 224, 1024, 256, 1024
+_MOST_SECONDS, _MOST_RATE, _MOST_MELS = 10.0, 16_000, 40
 _OF_KIND: dict[str, InputSpec] = {
     "numeric": TableInput(),
     "category": TableInput(),
@@ -224,5 +225,6 @@ def _sound(view: SoundInput, features: list[ColumnReport], findings: Findings) -
     seconds = max(1 / rate, min(longest_seconds, _MOST_SECONDS)) if view.seconds == "auto" else view.seconds
     window = max(16, round(0.025 * rate)) if view.window == "auto" else view.window
     hop = max(1, round(0.010 * rate)) if view.hop == "auto" else view.hop
-    view = view.model_copy(update={"rate": rate, "seconds": seconds, "window": window, "hop": hop})
-    return view, sound_shape(rate, seconds, window, hop, view.mels)
+    mels = min(_MOST_MELS, window // 2 + 1) if view.mels == "auto" else view.mels
+    view = view.model_copy(update={"rate": rate, "seconds": seconds, "window": window, "hop": hop, "mels": mels})
+    return view, sound_shape(rate, seconds, window, hop, mels)

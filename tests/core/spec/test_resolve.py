@@ -23,7 +23,6 @@ PET = ColumnReport(
     name="pet", kind="category", tensor="codes", position=0, distinct=2, levels=("cat", "dog"), level_counts=(50, 50)
 )
 REMARK = ColumnReport(name="remark", kind="text")
-TEXT = ColumnReport(name="words", kind="text", tensor="flat.0", shortest=3, longest=40)
 
 
 def report(*columns, rows=100):
@@ -111,7 +110,6 @@ RARE_PET = PET.model_copy(update={"level_counts": (18, 2)})
         ({"task": {"features": ["age", "remark"]}}, PEOPLE, "/task/features", "holds text"),
         ({"task": {"input": {"kind": "sound"}}}, PEOPLE, "/task/features", "no column to be seen as sound"),
         ({"task": {"input": {"kind": "image"}}}, PEOPLE, "/task/input", "set channels, height and width"),
-        ({"task": {"input": {"kind": "text"}}}, report(TEXT, PET), "/net/kind", "not text"),
         ({"preprocess": {"impute": {}}}, PEOPLE, "/preprocess/impute", "only"),
         ({"task": {"target": "remark", "kind": "classification"}}, PEOPLE, "/task/target", "too many"),
         ({"task": {"target": "remark", "kind": "regression"}}, PEOPLE, "/task/kind", "regression needs numbers"),
