@@ -20,6 +20,8 @@ from softreg_core.spec.divergences import (
     DivergenceSpec,
     FixedVarianceSpec,
     GaussianSpec,
+    TeacherSpec,
+    TwinSpec,
     UniformSpec,
 )
 from softreg_core.spec.loss import LossSpec, variance_of
@@ -186,7 +188,7 @@ def _barron(shape: float, r: Vector) -> Curve:
 
 def _divergence_of_residual(divergence: DivergenceSpec, r: Vector, scales: _Scales) -> Curve:
     outputs = scales.outputs
-    if isinstance(divergence, CategoricalSpec | UniformSpec):
+    if isinstance(divergence, CategoricalSpec | UniformSpec | TeacherSpec | TwinSpec):
         raise ValueError(f"{divergence.kind} is no function of one residual")  # noqa: TRY004  of a kind, not a type
     s = _sigma2(divergence, scales.sigma2)
     if divergence.kind == "sample_program":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from softreg_core.data.tabular import PreparedData
+from softreg_core.engine.beside import Teacher
 from softreg_core.engine.events import EpochEnded, Finished, TrainedModel
 from softreg_core.engine.loop import train
 from softreg_core.spec.train import TrainSpec
@@ -24,20 +25,21 @@ class TrainResult:
     best_step: int | None
 
 
-def fit(spec: TrainSpec, data: PreparedData, *, device: str = "cpu") -> TrainResult:
+def fit(spec: TrainSpec, data: PreparedData, *, device: str = "cpu", teacher: Teacher | None = None) -> TrainResult:
     """Train to the end.
 
     Args:
         spec: resolved against the dataset.
         data: from `prepare` with the same spec.
         device: `cpu`, `cuda` or `cuda:N`.
+        teacher: the model that a loss with divergence `teacher` learns from.
 
     Raises:
         NonFiniteLossError: a term of the loss became NaN or infinite.
         TypeError: the data was not prepared.
     """
     history: list[dict[str, float]] = []
-    for event in train(spec, data, device=device):
+    for event in train(spec, data, device=device, teacher=teacher):
         if isinstance(event, EpochEnded):
             history.append(event.metrics)
         elif isinstance(event, Finished):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from softreg_core.data.tabular import Part
+from softreg_core.engine.beside import Beside
 from softreg_core.losses import Loss
 from softreg_core.nets.noise import set_noise
 
@@ -34,10 +35,13 @@ class Forward:
     Whatever is random in a pass is a function of (seed, purpose, step, pass): no generator moves on from step to step.
     """
 
-    def __init__(self, net: nn.Module, loss: Loss[Any], seed: int, *, is_half: bool = False) -> None:
+    def __init__(
+        self, net: nn.Module, loss: Loss[Any], seed: int, beside: Beside | None = None, *, is_half: bool = False
+    ) -> None:
         """`is_half`: let the network multiply in bfloat16, on CUDA."""
         self.net = net
         self.loss = loss
+        self.beside = beside
         self.seed = seed
         self._is_half = is_half
 
@@ -49,14 +53,16 @@ class Forward:
             step: optimiser steps done in the run.
             piece: which part of the step's batch this is, when it is taken in several; each has noise of its own.
         """
-        set_noise(self.net, self.seed, step, PASSES * piece)
-        prediction, variance = self.loss.split(self._pass(batch))
-        return Predicted(prediction, {} if variance is None else {"variance": variance})
+        prediction, variance = self._pass(batch, step, PASSES * piece)
+        extras = {} if variance is None else {"variance": variance}
+        if self.beside is not None:
+            extras[self.beside.name] = self.beside(batch.inputs, lambda: self._pass(batch, step, PASSES * piece + 1)[0])
+        return Predicted(prediction, extras)
 
-    def _pass(self, batch: Part) -> Tensor:
+    def _pass(self, batch: Part, step: int, number: int) -> tuple[Tensor, Tensor | None]:
+        set_noise(self.net, self.seed, step, number)
         if not self._is_half:
-            prediction: Tensor = self.net(*batch.inputs)
-            return prediction
+            return self.loss.split(self.net(*batch.inputs))
         with torch.autocast("cuda", dtype=torch.bfloat16):
             half: Tensor = self.net(*batch.inputs)
-        return half.float()
+        return self.loss.split(half.float())

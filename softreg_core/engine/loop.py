@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 
 from softreg_core.data.tabular import PreparedData
+from softreg_core.engine.beside import Teacher
 from softreg_core.engine.events import CheckpointDue, Started, Stopped, TrainEvent
 from softreg_core.engine.run import Control, Run
 from softreg_core.engine.state import TrainingState
@@ -26,6 +27,7 @@ def train(
     control: Control | None = None,
     device: str = "cpu",
     keep_step_losses: bool = False,
+    teacher: Teacher | None = None,
 ) -> Iterator[TrainEvent]:
     """Train, telling what happens.
 
@@ -40,6 +42,7 @@ def train(
         resume_best: the state of `resume.best`, when that is another one than `resume`.
         control: asked before every step; a word other than None ends the run there with `Stopped`.
         device: `cpu`, `cuda` or `cuda:N`.
+        teacher: the model, as `softreg_core.load` gives it, that a loss with divergence `teacher` learns from.
         keep_step_losses: give each step's mean loss with `EpochEnded`.
 
     Yields:
@@ -48,10 +51,11 @@ def train(
     Raises:
         NonFiniteLossError: a term of the loss became NaN or infinite. No state of that epoch is handed out; those
             of the best and of the last completed epoch come before the error, unless they came earlier.
-        DataError: a state to resume from does not fit.
+        DataError: a state to resume from does not fit, or the teacher has other outputs or inputs.
+        SpecError: the loss needs a teacher that was not given, or the other way round.
         TypeError: the data was not prepared.
     """
-    run = Run(spec, data, torch.device(device))
+    run = Run(spec, data, torch.device(device), teacher)
     if resume is not None:
         run.restore(resume, resume_best)
     with limited_threads(run.parameters, run.most_rows):

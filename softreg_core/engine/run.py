@@ -9,6 +9,7 @@ import torch
 
 from softreg_core.data.tabular import Part, PreparedData
 from softreg_core.engine.batches import Batches, ResidentBatches
+from softreg_core.engine.beside import Teacher, build_beside
 from softreg_core.engine.best import BestEpoch
 from softreg_core.engine.events import EpochEnded, Finished, Progress, StepLogged, TrainedModel
 from softreg_core.engine.patience import patience_of
@@ -40,7 +41,9 @@ _STEPS_PER_READING = 1024
 class Run:
     """A network, its optimiser and a position: `step` optimiser steps, `epoch` completed epochs."""
 
-    def __init__(self, spec: TrainSpec, data: PreparedData, device: torch.device) -> None:
+    def __init__(
+        self, spec: TrainSpec, data: PreparedData, device: torch.device, teacher: Teacher | None = None
+    ) -> None:
         if not isinstance(data, PreparedData):
             raise TypeError(
                 f"training takes prepared data, not a {type(data).__name__}: call prepare(spec, table) first"
@@ -54,7 +57,7 @@ class Run:
         self.steps_per_epoch = self._batches.steps_per_epoch
         total_steps = spec.training.epochs * self.steps_per_epoch
         self._rates = Rates(spec.schedule, self.steps_per_epoch, total_steps, spec.checkpoints.monitor)
-        self._stepper = self._build_stepper(data, total_steps)
+        self._stepper = self._build_stepper(data, total_steps, teacher)
         steps_between_readings = min(self.steps_per_epoch, _STEPS_PER_READING)
         self._record = LossRecord(steps_between_readings * self._batches.most_rows, device)
         self._recovery = Recovery(spec.training.on_nonfinite)
@@ -73,7 +76,7 @@ class Run:
             raise DataError(misfit, "batch_of_one")
         return ResidentBatches(data.train.to(self.device), batch_size, training.seed)
 
-    def _build_stepper(self, data: PreparedData, total_steps: int) -> Stepper:
+    def _build_stepper(self, data: PreparedData, total_steps: int, teacher: Teacher | None) -> Stepper:
         spec, preprocessing = self.spec, self.preprocessing
         meta = DataMeta(preprocessing.outputs, preprocessing.task, total_steps, self._target_variance)
         loss = build_loss(spec.loss, meta).to(self.device)
@@ -83,11 +86,13 @@ class Run:
         labels = preprocessing.labels if preprocessing.task == "classification" else None
         weight_K = class_weight(spec.training.class_weights, labels, data.train.target)
         self.precision = precision_of(spec.training.precision, net, self.device)
+        teach = None if teacher is None else teacher.teach(preprocessing, spec.loss.base, self.device)
         return Stepper(
             spec,
             net,
             loss,
             self._rates,
+            build_beside(spec, net, teach),
             class_weight=None if weight_K is None else weight_K.to(self.device),
             is_half=self.precision == "bfloat16",
         )

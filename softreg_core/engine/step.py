@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from softreg_core.data.tabular import Part
 from softreg_core.engine.average import Average
+from softreg_core.engine.beside import Beside
 from softreg_core.engine.forward import Forward
 from softreg_core.engine.optimizer import build_optimizer, is_weight, optimizer_tensors, restore_optimizer
 from softreg_core.engine.perturb import Perturbed, perturbed
@@ -72,6 +73,7 @@ class Stepper:
         net: nn.Module,
         loss: Loss[Any],
         rates: Rates,
+        beside: Beside | None = None,
         *,
         class_weight: Tensor | None = None,
         is_half: bool = False,
@@ -83,6 +85,7 @@ class Stepper:
             net: called as `net(*inputs)`.
             loss: as from `build_loss`.
             rates: of the optimiser.
+            beside: what the loss compares predictions with.
             class_weight: float (K,); multiplies an example's weight by that of its class.
             is_half: let the network multiply in bfloat16.
         """
@@ -105,7 +108,8 @@ class Stepper:
         average = spec.training.average_weights
         self.average = None if average is None else Average(net, average.decay)
         self._buffers = [*net.buffers(), *loss.buffers()]
-        self._forward = Forward(net, loss, spec.training.seed, is_half=is_half)
+        self._beside = beside
+        self._forward = Forward(net, loss, spec.training.seed, beside, is_half=is_half)
         self._optimizer = build_optimizer(spec.optimizer, self.trained)
 
     @property
@@ -148,6 +152,8 @@ class Stepper:
         self._optimizer.step()
         if self.average is not None:
             self.average.update()
+        if self._beside is not None:
+            self._beside.update()
         return Outcome(columns)
 
     def _backward(self, batch: Part, step: int, observe: Observer | None) -> dict[str, Tensor]:
@@ -227,8 +233,8 @@ class Stepper:
             model=self.net.state_dict(),
             loss=self.loss.state_dict(),
             optimizer=optimizer_tensors(self._optimizer, self.trained),
-            more=average,
-            numbers=numbers,
+            more=average | ({} if self._beside is None else self._beside.tensors()),
+            numbers=numbers | ({} if self._beside is None else self._beside.numbers()),
         )
 
     def put(self, captured: Captured) -> None:
@@ -241,6 +247,8 @@ class Stepper:
         load_tensors(self.loss, captured.loss)
         restore_optimizer(self._optimizer, self.trained, captured.optimizer)
         self.put_average(captured)
+        if self._beside is not None:
+            self._beside.put(captured.more, captured.numbers)
 
     def put_average(self, captured: Captured) -> None:
         """The averaged network alone."""

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,14 @@ from safetensors import torch as safetensors_torch
 from torch import Tensor, nn
 
 from softreg_core.data.cells import RawCells, spelled
+from softreg_core.data.preprocessing import Preprocessing
 from softreg_core.errors import DataError, IntegrityError
 from softreg_core.evaluate import EVALUATION_ROWS, evaluate
 from softreg_core.export.document import DOCUMENT_NAME, ModelDocument
+from softreg_core.export.teach import teach
 from softreg_core.losses import DataMeta, Loss, build_loss
 from softreg_core.nets import build_net
+from softreg_core.spec.bases import BaseSpec
 from softreg_core.spec.estimate import parameter_count
 from softreg_core.spec.fit import has_logits, label_threshold
 from softreg_core.spec.heads import extra_outputs
@@ -177,6 +181,21 @@ class LoadedModel:
         scores_NC = torch.from_numpy(self.scores(rows))
         is_multilabel = self._preprocessing.truths is not None
         return (scores_NC.sigmoid() if is_multilabel else scores_NC.softmax(dim=1)).numpy()
+
+    def teach(
+        self, preprocessing: Preprocessing, base: BaseSpec, device: torch.device
+    ) -> Callable[[tuple[Tensor, ...]], Tensor]:
+        """As the teacher of another network: see `train(..., teacher=model)`.
+
+        Args:
+            preprocessing: by which that network's inputs are prepared.
+            base: of that network's loss.
+            device: where it trains.
+
+        Raises:
+            DataError: this model has other outputs than are learned there, or needs inputs that are not there.
+        """
+        return teach(self.document, self.net, preprocessing, base, device)
 
     def evaluate(self, rows: Any, target: ArrayLike) -> dict[str, float]:
         """Loss and metrics on rows of one's own, by the code that measured the model in training.

@@ -3,6 +3,7 @@
 Nothing here reduces over the batch: a loss returns one value per example and the trainer takes the mean, once.
 """
 
+from softreg_core.losses.agreement import between_passes, between_passes_values, from_teacher, from_teacher_values
 from softreg_core.losses.article import article, inflation
 from softreg_core.losses.bases import absolute_error, barron, half_squared_error, huber, poisson, quantile, student_t
 from softreg_core.losses.categorical import categorical, uniform
@@ -35,6 +36,8 @@ __all__ = [
     "absolute_error",
     "article",
     "barron",
+    "between_passes",
+    "between_passes_values",
     "binary_cross_entropy",
     "brier",
     "build_loss",
@@ -43,6 +46,8 @@ __all__ = [
     "classes",
     "cross_entropy",
     "focal",
+    "from_teacher",
+    "from_teacher_values",
     "gaussian",
     "gaussian_nll",
     "gaussian_of_two",

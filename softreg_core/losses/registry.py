@@ -10,6 +10,7 @@ from torch import Tensor
 from softreg_core.errors import Problem, SpecError
 from softreg_core.losses.article import article, inflation
 from softreg_core.losses.bases import absolute_error, barron, huber, poisson, quantile, student_t
+from softreg_core.losses.beside import BetweenPasses, Form, FromTeacher, OfOther, form_of
 from softreg_core.losses.categorical import categorical, uniform
 from softreg_core.losses.cauchy import cauchy
 from softreg_core.losses.class_bases import brier, focal, generalized_cross_entropy, symmetric_cross_entropy
@@ -53,7 +54,11 @@ def build_loss(loss_spec: LossSpec, data_meta: DataMeta | None = None) -> Loss[A
     misfit = None if data_meta is None else misfit_of_task(loss_spec.base, data_meta.task)
     if misfit is not None:
         raise SpecError(misfit, [Problem("/loss/base/kind", misfit)])
-    return BASES[loss_spec.base.kind](loss_spec, data_meta)
+    divergence = loss_spec.divergence
+    if divergence is None or divergence.kind not in BESIDE:
+        return BASES[loss_spec.base.kind](loss_spec, data_meta)
+    loss = BASES[loss_spec.base.kind](loss_spec.model_copy(update={"divergence": None}), data_meta)
+    return loss.compared(BESIDE[divergence.kind](form_of(loss_spec.base), divergence))
 
 
 def _of_residuals(kind: str) -> Callable[[LossSpec, DataMeta | None], Loss[Any]]:
@@ -187,4 +192,5 @@ CLASS_DIVERGENCES: dict[str, Callable[[Any], ClassDivergence]] = {
     "categorical": _categorical,
     "uniform": lambda spec: lambda pair: uniform(pair, spec.threshold),
 }
-DIVERGENCES = RESIDUAL_DIVERGENCES.keys() | CLASS_DIVERGENCES.keys()
+BESIDE: dict[str, Callable[[Form, Any], OfOther]] = {"teacher": FromTeacher, "twin": BetweenPasses}
+DIVERGENCES = RESIDUAL_DIVERGENCES.keys() | CLASS_DIVERGENCES.keys() | BESIDE.keys()

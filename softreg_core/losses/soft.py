@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
 from torch import Tensor, nn
 
+from softreg_core.errors import ShapeError
+from softreg_core.losses.beside import OfOther
 from softreg_core.losses.labels import Labels, labels
 from softreg_core.losses.logits import Classes, classes
 from softreg_core.losses.parts import DataMeta, LossParts
@@ -54,6 +56,12 @@ class Loss(nn.Module, ABC, Generic[Pair]):
         self.data_meta = data_meta
         self._head = head
         self._is_log_link = is_log_link
+        self._other: OfOther | None = None
+
+    def compared(self, other: OfOther) -> Self:
+        """With a divergence from a teacher's outputs or a second pass, which a loss of a base alone is given here."""
+        self._other = other if self.weighing.is_ever_positive else None
+        return self
 
     @property
     def extra_outputs(self) -> int:
@@ -115,8 +123,9 @@ class Loss(nn.Module, ABC, Generic[Pair]):
             step: optimiser steps done so far; decides an alpha that changes over the run.
             weight: float (B,); a row's share in statistics over the batch. The values themselves are not weighted.
             variance: predicted variances, as from `split`.
-            second: the prediction of a second pass; no loss takes it yet.
-            teacher: a teacher's outputs; no loss takes them yet.
+            second: float (B, C), the prediction of a second pass; for the divergence `twin`.
+            teacher: float (B, C), a teacher's outputs; for the divergence `teacher`. Both may be left out in
+                evaluation, which then measures the base: a delivered model has neither.
 
         Returns:
             Parts of shape (B,), not reduced.
@@ -127,17 +136,36 @@ class Loss(nn.Module, ABC, Generic[Pair]):
                 over a run whose length is not known.
             DataError: a class code is out of range.
         """
+        used = {"variance" if self._head is not None else "", "" if self._other is None else self._other.name}
         for name, given in (("variance", variance), ("second", second), ("teacher", teacher)):
-            if given is not None and not (name == "variance" and self._head is not None):
+            if given is not None and name not in used:
                 raise ValueError(f"'{name}' is used by {_USED_BY[name]}; this loss has none and would ignore it")
         if self._head is not None:
             self._head.check(prediction, variance)
         pair = self._pair(prediction, target, weight, variance)
         base_B = self.base(pair)
+        if self._other is not None:
+            other = second if self._other.name == "second" else teacher
+            return self._compared(base_B, prediction, other, target, step if self.training else None)
         if self.divergence is None:
             return LossParts(base_B, base_B, None)
         divergence_B = self.divergence(pair)
         return self.weighing.parts(base_B, divergence_B, step if self.training else None, self._unit())
+
+    def _compared(
+        self, base_B: Tensor, prediction: Tensor, other: Tensor | None, target: Tensor, step: int | None
+    ) -> LossParts:
+        assert self._other is not None  # noqa: S101  for mypy; the caller has looked
+        if other is None:
+            if self.training:
+                raise ValueError(f"'{self._other.name}' is needed: this loss compares the prediction with it")
+            return LossParts(base_B, base_B, None)
+        if other.shape != prediction.shape:
+            shapes = f"{tuple(other.shape)}, the prediction {tuple(prediction.shape)}"
+            raise ShapeError(f"{self._other.name} has shape {shapes}")
+        if self._other.name == "second":  # both passes are trained
+            base_B = 0.5 * (base_B + self.base(self._pair(other, target, None, None)))
+        return self.weighing.parts(base_B, self._other(prediction, other), step)
 
     def _unit(self) -> float | Tensor:
         """What alpha is counted in."""

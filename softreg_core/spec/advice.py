@@ -6,7 +6,13 @@ import math
 from dataclasses import dataclass
 
 from softreg_core.spec.alpha import largest_alpha
-from softreg_core.spec.bases import AbsoluteErrorSpec, CrossEntropySpec, GaussianNllSpec, HuberSpec
+from softreg_core.spec.bases import (
+    AbsoluteErrorSpec,
+    BinaryCrossEntropySpec,
+    CrossEntropySpec,
+    GaussianNllSpec,
+    HuberSpec,
+)
 from softreg_core.spec.divergences import (
     ArticleSpec,
     CategoricalSpec,
@@ -15,6 +21,8 @@ from softreg_core.spec.divergences import (
     OutputVarianceSpec,
     SampleProgramSpec,
     TargetVarianceSpec,
+    TeacherSpec,
+    TwinSpec,
 )
 from softreg_core.spec.fit import couples_a_batch
 from softreg_core.spec.loss import LossSpec, variance_of
@@ -135,8 +143,10 @@ def _about_loss(setting: _Setting) -> list[Advice]:
         return _about_article(setting)
     if isinstance(divergence, GaussianSpec):
         return _about_gaussian(setting, divergence)
-    if isinstance(divergence, CategoricalSpec) and isinstance(loss.base, CrossEntropySpec):
+    if isinstance(divergence, CategoricalSpec) and isinstance(loss.base, CrossEntropySpec | BinaryCrossEntropySpec):
         return _about_smoothing(loss, divergence, setting.kept, setting.alpha)
+    if isinstance(divergence, TwinSpec | TeacherSpec):
+        return [_about_cost(divergence)]
     return []
 
 
@@ -162,6 +172,14 @@ def _about_gaussian(setting: _Setting, divergence: GaussianSpec) -> list[Advice]
     return [Advice("gaussian_rescales", "/loss/divergence", message)]
 
 
+def _about_cost(divergence: TwinSpec | TeacherSpec) -> Advice:
+    if isinstance(divergence, TwinSpec):
+        message = "twin goes through the network twice at each step: training takes about twice as long as without it"
+        return Advice("twin_costs_two_passes", "/loss/divergence", message)
+    message = "at each step the teacher's outputs are computed too, a pass forward without a pass back"
+    return Advice("teacher_costs_a_pass", "/loss/divergence", message)
+
+
 def _when(loss: LossSpec) -> str:
     return "" if isinstance(loss.alpha, int | float) else f" (when alpha is {largest_alpha(loss.alpha):g})"
 
@@ -171,11 +189,14 @@ def _about_smoothing(loss: LossSpec, divergence: CategoricalSpec, kept: float, a
         return []
     factor = kept + alpha
     smoothing = alpha * divergence.epsilon / factor
+    is_label = isinstance(loss.base, BinaryCrossEntropySpec)
+    name = "binary cross-entropy" if is_label else "cross-entropy"
     if smoothing == 0.0:
-        message = f"with epsilon 0 this is the cross-entropy times {factor:g}{_when(loss)} and nothing else: a control"
+        message = f"with epsilon 0 this is the {name} times {factor:g}{_when(loss)} and nothing else: a control"
         return [Advice("cross_entropy_rescales", "/loss/divergence", message)]
     message = (
-        f"this is label smoothing: {factor:g} times the cross-entropy of labels smoothed by {smoothing:g}"
+        f"this is label smoothing: {factor:g} times the {name} of labels smoothed by {smoothing:g}"
+        f"{' towards 1/2' if is_label else ''}"
         f"{_when(loss)}, up to a constant"
     )
     return [Advice("label_smoothing", "/loss/divergence", message)]

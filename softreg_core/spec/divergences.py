@@ -10,22 +10,30 @@ from pydantic_core import PydanticCustomError
 from softreg_core.spec.base import Flag, Head, Number, SpecModel, default_kind
 
 __all__ = [
+    "MODEL_PATTERN",
     "ArticleSpec",
     "CategoricalSpec",
     "CauchySpec",
     "DivergenceSpec",
+    "EmaTeacherSpec",
     "FixedVarianceSpec",
     "GaussianSpec",
     "GemanMcClureSpec",
     "InflationSpec",
+    "ModelTeacherSpec",
     "OutputVarianceSpec",
     "ResidualVarianceSpec",
     "SampleProgramSpec",
     "TargetVarianceSpec",
+    "TeacherSpec",
+    "TwinSpec",
     "UniformSpec",
     "VarianceSpec",
     "WelschSpec",
 ]
+
+
+MODEL_PATTERN = r"^mdl_[0-9a-z]{26}$"
 
 
 class FixedVarianceSpec(SpecModel):
@@ -203,6 +211,43 @@ class UniformSpec(SpecModel):
     """In nats: only an entropy below it costs, namely the difference."""
 
 
+class ModelTeacherSpec(SpecModel):
+    """A finished model with the same outputs."""
+
+    kind: Literal["model"] = "model"
+    model: Annotated[str, Field(pattern=MODEL_PATTERN)] | None = None
+    """Its id; null where the model itself is handed to `train`."""
+
+
+class EmaTeacherSpec(SpecModel):
+    """The moving average of the job's own weights over its steps."""
+
+    kind: Literal["ema"] = "ema"
+    decay: Annotated[Number, Field(ge=0.0, lt=1.0)] = 0.999
+    """What is kept of the average at a step; less in the first steps, at most (1 + step) / (10 + step)."""
+
+
+class TeacherSpec(SpecModel):
+    """Distillation: towards a teacher's outputs. Training only; evaluation measures the base."""
+
+    kind: Literal["teacher"] = "teacher"
+    source: Annotated[ModelTeacherSpec | EmaTeacherSpec, Field(discriminator="kind"), default_kind("model")] = (
+        ModelTeacherSpec()
+    )
+    temperature: Annotated[Number, Field(ge=0.01, le=100.0)] = 1.0
+    """Divides the logits of both; for bases of classes and labels."""
+    variance: FixedVarianceSpec = FixedVarianceSpec()
+    """sigma2 of both; for bases of real values."""
+
+
+class TwinSpec(SpecModel):
+    """R-Drop: two passes with other dropout masks are to agree. Training only; evaluation measures the base."""
+
+    kind: Literal["twin"] = "twin"
+    variance: FixedVarianceSpec = FixedVarianceSpec()
+    """sigma2; for bases of real values."""
+
+
 DivergenceSpec = Annotated[
     ArticleSpec
     | InflationSpec
@@ -212,7 +257,9 @@ DivergenceSpec = Annotated[
     | GemanMcClureSpec
     | WelschSpec
     | CategoricalSpec
-    | UniformSpec,
+    | UniformSpec
+    | TeacherSpec
+    | TwinSpec,
     Field(discriminator="kind"),
     default_kind("article"),
 ]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 from typing import Literal
 
+from softreg_core.spec.beside import twin_of
 from softreg_core.spec.inputs import InputShape
+from softreg_core.spec.loss import LossSpec
 from softreg_core.spec.net import MlpSpec, NetSpec
 from softreg_core.spec.net_fit import misfit_of_net
 
-__all__ = ["parameter_count", "rows_of_batch", "steps_per_epoch"]
+__all__ = ["parameter_count", "passes_per_step", "rows_of_batch", "steps_per_epoch"]
 
 
 def parameter_count(net: NetSpec, shape: InputShape, outputs: int) -> int:
@@ -34,3 +36,8 @@ def rows_of_batch(batch_size: int | Literal["full"], train_rows: int) -> int:
 def steps_per_epoch(train_rows: int, batch_size: int | Literal["full"]) -> int:
     """Optimiser steps in one pass; the last batch may be smaller."""
     return -(-train_rows // rows_of_batch(batch_size, train_rows))
+
+
+def passes_per_step(loss: LossSpec) -> int:
+    """How often a training step goes through the network, forward and back; a teacher's pass goes forward only."""
+    return 1 if twin_of(loss) is None else 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from softreg_core.spec.bases import BaseSpec
-from softreg_core.spec.divergences import DivergenceSpec
+from softreg_core.spec.divergences import DivergenceSpec, FixedVarianceSpec, TeacherSpec, TwinSpec
 
 __all__ = ["couples_a_batch", "has_logits", "label_threshold", "link_is_log", "misfit_of_divergence", "misfit_of_task"]
 
@@ -16,6 +16,8 @@ _WITH_RESIDUALS = ("half_squared_error", "huber", "absolute_error", "gaussian_nl
 
 def misfit_of_divergence(base: BaseSpec, divergence: DivergenceSpec) -> str | None:
     """Why `divergence` cannot be added to `base`; None when it can."""
+    if divergence.kind in ("teacher", "twin"):
+        return _misfit_beside(base, divergence)
     if divergence.kind in ("categorical", "uniform"):
         if base.kind not in _OF_LOGITS:
             return (
@@ -32,6 +34,21 @@ def misfit_of_divergence(base: BaseSpec, divergence: DivergenceSpec) -> str | No
             "gaussian_nll has a predicted variance of its own, and one prediction cannot have two: set "
             "prediction_variance to same or choose base half_squared_error"
         )
+    return None
+
+
+def _misfit_beside(base: BaseSpec, divergence: TeacherSpec | TwinSpec) -> str | None:
+    """They go with every base and take its form; what the form does not use is refused."""
+    if base.kind == "gaussian_nll":
+        return (
+            f"divergence '{divergence.kind}' compares predictions of one variance and goes with base "
+            "half_squared_error or another that predicts no variance, not with gaussian_nll"
+        )
+    if has_logits(base):
+        if divergence.variance != FixedVarianceSpec():
+            return f"variance is of real values; with base {base.kind} '{divergence.kind}' compares probabilities"
+    elif isinstance(divergence, TeacherSpec) and divergence.temperature != 1.0:
+        return f"temperature divides logits; the outputs of base {base.kind} are values: choose a variance instead"
     return None
 
 

@@ -10,9 +10,12 @@ from softreg_core.spec.divergences import (
     DivergenceSpec,
     FixedVarianceSpec,
     GaussianSpec,
+    TeacherSpec,
+    TwinSpec,
     UniformSpec,
     VarianceSpec,
 )
+from softreg_core.spec.fit import has_logits
 from softreg_core.spec.loss import LossSpec, variance_of
 
 __all__ = ["describe"]
@@ -62,8 +65,10 @@ def _schedule(alpha: AlphaSpec) -> str:
 
 
 def _divergence(base: BaseSpec, divergence: DivergenceSpec) -> str:
+    if isinstance(divergence, TeacherSpec | TwinSpec):
+        return _beside(base, divergence)
     if isinstance(divergence, CategoricalSpec | UniformSpec):
-        return _of_classes(divergence)
+        return _of_classes(divergence, is_label=base.kind == "binary_cross_entropy")
     output = "p" if base.kind == "brier" else "yhat"
     if divergence.kind == "sample_program":
         return f"1/2 [ln s + d2/s - 1], {_squared(base)}, s = mean of {output}^2 over the batch"
@@ -186,11 +191,33 @@ def _squared(base: BaseSpec) -> str:
     return "p = softmax(z), d2 = |onehot(y) - p|^2" if base.kind == "brier" else "d2 = |y - yhat|^2"
 
 
-def _of_classes(divergence: CategoricalSpec | UniformSpec) -> str:
+def _beside(base: BaseSpec, divergence: TeacherSpec | TwinSpec) -> str:
+    """Against a teacher's outputs, or a second pass; in training only."""
+    each = "sum over the labels of " if base.kind == "binary_cross_entropy" else ""
+    softmax = "sigmoid" if each else "softmax"
+    s = f"{divergence.variance.value:g}"
+    if isinstance(divergence, TwinSpec):
+        passes = "1, 2: two passes with other dropout masks, the base is the mean of theirs"
+        if not has_logits(base):
+            return f"|yhat_1 - yhat_2|^2/(4 * {s}), {passes}"
+        return f"{each}1/2 [KL(p_1 to p_2) + KL(p_2 to p_1)], p = {softmax}(z), {passes}"
+    source = divergence.source
+    who = f"moving average of the weights, decay {source.decay:g}" if source.kind == "ema" else source.model or "given"
+    if not has_logits(base):
+        return f"|t - yhat|^2/(2 * {s}), t = the teacher's prediction (teacher: {who})"
+    t = divergence.temperature
+    square, logits = ("", "z") if t == 1.0 else (f"{t:g}^2 ", f"z/{t:g}")
+    return f"{each}{square}KL(t to p), p = {softmax}({logits}), t = that of the teacher (teacher: {who})"
+
+
+def _of_classes(divergence: CategoricalSpec | UniformSpec, *, is_label: bool = False) -> str:
+    """Of a class among K, or of each label against its opposite."""
+    function, k, y = ("sigmoid", "2", "y") if is_label else ("softmax", "K", "onehot(y)")
+    each, where = ("sum over the labels of ", "") if is_label else ("", ", K = number of classes")
     if isinstance(divergence, UniformSpec):
         if divergence.threshold is None:
-            return "[ln K - H(p)], p = softmax(z), K = number of classes"
-        return f"max(0, {divergence.threshold:g} - H(p)), p = softmax(z)"
+            return f"{each}[ln {k} - H(p)], p = {function}(z){where}"
+        return f"{each}max(0, {divergence.threshold:g} - H(p)), p = {function}(z)"
     text = {
         "prediction_to_target": "KL(p to q)",
         "target_to_prediction": "KL(q to p)",
@@ -198,7 +225,7 @@ def _of_classes(divergence: CategoricalSpec | UniformSpec) -> str:
         "jensen_shannon": "1/2 [KL(p to (p + q)/2) + KL(q to (p + q)/2)]",
     }[divergence.direction]
     if divergence.normalize:
-        text += f" / ln(({1.0 - divergence.epsilon:g} + {divergence.epsilon:g}/K)/({divergence.epsilon:g}/K))"
+        text += f" / ln(({1.0 - divergence.epsilon:g} + {divergence.epsilon:g}/{k})/({divergence.epsilon:g}/{k}))"
     logits = "z" if divergence.temperature == 1.0 else f"z/{divergence.temperature:g}"
-    q = f"{1.0 - divergence.epsilon:g} onehot(y) + {divergence.epsilon:g}/K"
-    return f"{text}, p = softmax({logits}), q = {q}, K = number of classes"
+    q = f"{1.0 - divergence.epsilon:g} {y} + {divergence.epsilon:g}/{k}"
+    return f"{each}{text}, p = {function}({logits}), q = {q}{where}"

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from softreg_core.spec.alpha import AlphaSpec, largest_alpha
 from softreg_core.spec.base import Number, SpecModel
 from softreg_core.spec.bases import BaseSpec, HalfSquaredErrorSpec
-from softreg_core.spec.divergences import ArticleSpec, DivergenceSpec, VarianceSpec
+from softreg_core.spec.divergences import ArticleSpec, DivergenceSpec, TeacherSpec, TwinSpec, VarianceSpec
 from softreg_core.spec.fit import misfit_of_divergence
 
 __all__ = ["AlphaSpec", "BaseSpec", "DivergenceSpec", "LossSpec", "variance_of"]
@@ -71,8 +71,10 @@ class LossSpec(SpecModel):
             raise PydanticCustomError(
                 "loss_parts", "combine convex needs an alpha below 1, and alpha_units sigma2 does not bound it"
             )
-        if variance_of(self.divergence) is None:
-            raise PydanticCustomError("loss_parts", "alpha_units sigma2 needs a divergence with a variance")
+        if variance_of(self.divergence) is None or isinstance(self.divergence, TeacherSpec | TwinSpec):
+            raise PydanticCustomError(
+                "loss_parts", "alpha_units sigma2 needs a divergence with a variance of residuals"
+            )
 
 
 def variance_of(divergence: DivergenceSpec | None) -> VarianceSpec | None:

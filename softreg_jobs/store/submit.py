@@ -81,6 +81,7 @@ def submit(connection: Connection, new: NewJob, *, max_queued: int) -> str:
                 "rows": resolution.sizes._asdict(),
                 "parameters": resolution.parameters,
                 "total_steps": resolution.total_steps,
+                "passes_per_step": resolution.passes_per_step,
                 "formula": resolution.formula,
             },
             warnings=list(new.warnings),

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from softreg_core.data.report import ColumnReport, DatasetReport
 from softreg_core.spec.advice import Advice, advise
+from softreg_core.spec.beside import misfit_of_twin
 from softreg_core.spec.cells import oversized_cells
 from softreg_core.spec.data import PreprocessSpec
-from softreg_core.spec.estimate import parameter_count, steps_per_epoch
+from softreg_core.spec.estimate import parameter_count, passes_per_step, steps_per_epoch
 from softreg_core.spec.fit import link_is_log, misfit_of_task
 from softreg_core.spec.formula import describe
 from softreg_core.spec.heads import extra_outputs
@@ -57,6 +58,8 @@ class Resolution:
     parameters: int
     """Of the shape, so an upper bound too."""
     total_steps: int
+    passes_per_step: int
+    """Times that a step goes through the network, forward and back."""
     formula: str
     advice: tuple[Advice, ...]
 
@@ -99,6 +102,7 @@ def resolve(spec: TrainSpec, report: DatasetReport) -> Resolution:
         sizes=sizes,
         parameters=parameter_count(filled.net, shape, outputs + extra_outputs(filled.loss, outputs)),
         total_steps=steps_per_epoch(sizes.train, filled.training.batch_size) * filled.training.epochs,
+        passes_per_step=passes_per_step(filled.loss),
         formula=describe(filled.loss),
         advice=(
             *advise(filled, outputs=outputs, target_variance=expected_variance(filled, targets)),
@@ -121,6 +125,9 @@ def _filled(
     misfit = misfit_of_task(spec.loss.base, kind)
     if misfit is not None:
         findings.refuse("/loss/base/kind", misfit)
+    misfit = misfit_of_twin(spec.loss, spec.net)
+    if misfit is not None:
+        findings.refuse("/loss/divergence", misfit)
     task = {
         "kind": kind,
         "target": tuple(column.name for column in targets),

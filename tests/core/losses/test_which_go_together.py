@@ -34,17 +34,22 @@ TASKS = {
 }
 RESIDUAL = {"article", "inflation", "sample_program", "gaussian", "cauchy", "geman_mcclure", "welsch"}
 OF_CLASSES = {"categorical", "uniform"}
+BESIDE = {"teacher", "twin"}
 DIVERGENCES_OF = {
-    "half_squared_error": RESIDUAL,
-    "huber": RESIDUAL,
-    "absolute_error": RESIDUAL,
+    "half_squared_error": RESIDUAL | BESIDE,
+    "huber": RESIDUAL | BESIDE,
+    "absolute_error": RESIDUAL | BESIDE,
+    "quantile": BESIDE,
+    "student_t": BESIDE,
+    "barron": BESIDE,
+    "poisson": BESIDE,
     "gaussian_nll": RESIDUAL,
-    "brier": RESIDUAL | OF_CLASSES,
-    "cross_entropy": OF_CLASSES,
-    "binary_cross_entropy": OF_CLASSES,
-    "generalized_cross_entropy": OF_CLASSES,
-    "symmetric_cross_entropy": OF_CLASSES,
-    "focal": OF_CLASSES,
+    "brier": RESIDUAL | OF_CLASSES | BESIDE,
+    "cross_entropy": OF_CLASSES | BESIDE,
+    "binary_cross_entropy": OF_CLASSES | BESIDE,
+    "generalized_cross_entropy": OF_CLASSES | BESIDE,
+    "symmetric_cross_entropy": OF_CLASSES | BESIDE,
+    "focal": OF_CLASSES | BESIDE,
 }
 
 
@@ -85,7 +90,9 @@ def test_a_base_trains_its_tasks_and_is_refused_for_the_other(base, task):
         prediction = torch.linspace(-1.0, 1.0, 12).reshape(4, 3).requires_grad_()
         target = {CLASSES: torch.tensor([0, 1, 2, 1]), LABELS: torch.eye(4)[:, :3], VALUES: torch.rand(4, 3)}[task]
         variance = torch.ones(4, 1) if base == "gaussian_nll" else None
-        parts = build_loss(spec, meta)(prediction, target, variance=variance)
+        further = {"teacher": "teacher", "twin": "second"}.get(divergence)
+        other = {} if further is None else {further: torch.linspace(1.0, 0.0, 12).reshape(4, 3)}
+        parts = build_loss(spec, meta)(prediction, target, variance=variance, **other)
         parts.total.mean().backward()
         assert parts.total.shape == (4,)
         assert prediction.grad.abs().sum() > 0

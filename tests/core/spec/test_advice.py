@@ -105,6 +105,14 @@ def test_label_smoothing_in_disguise_is_named(change, wanted):
     assert advise(TrainSpec.model_validate({"loss": loss | {"base": {"kind": "focal"}}})) == []
 
 
+def test_label_smoothing_in_disguise_is_named_for_several_labels_too():
+    """That it is: test_labels.py, test_towards_the_prediction_it_is_label_smoothing."""
+    divergence = {"kind": "categorical", "direction": "target_to_prediction", "epsilon": 0.3}
+    loss = {"base": {"kind": "binary_cross_entropy"}, "alpha": 0.5, "divergence": divergence}
+    (advice,) = advise(TrainSpec.model_validate({"loss": loss}))
+    assert "1.5 times the binary cross-entropy of labels smoothed by 0.1 towards 1/2" in advice.message
+
+
 @pytest.mark.parametrize("variance", [0.5, 1.0, 8.0])
 def test_a_convex_sum_turns_outward_at_its_own_bound(variance):
     def convex(alpha):

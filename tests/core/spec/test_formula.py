@@ -97,6 +97,58 @@ def test_the_text_of_a_divergence_of_classes_names_its_direction(divergence, tex
     assert describe(LossSpec.model_validate(document)) == f"-ln softmax(z)_y + 0.5 * {text}"
 
 
+TWICE = "1, 2: two passes with other dropout masks, the base is the mean of theirs"
+EMA = {"kind": "teacher", "source": {"kind": "ema", "decay": 0.99}}
+BCE = "-sum_c [y_c ln p_c + (1 - y_c) ln(1 - p_c)], p = sigmoid(z)"
+
+
+@pytest.mark.parametrize(
+    ("base", "divergence", "text"),
+    [
+        (
+            "cross_entropy",
+            {"kind": "teacher", "temperature": 2.0},
+            "-ln softmax(z)_y + 0.5 * 2^2 KL(t to p), p = softmax(z/2), t = that of the teacher (teacher: given)",
+        ),
+        (
+            "half_squared_error",
+            EMA,
+            "1/2 |y - yhat|^2 + 0.5 * |t - yhat|^2/(2 * 1), t = the teacher's prediction "
+            "(teacher: moving average of the weights, decay 0.99)",
+        ),
+        (
+            "cross_entropy",
+            {"kind": "twin"},
+            f"-ln softmax(z)_y + 0.5 * 1/2 [KL(p_1 to p_2) + KL(p_2 to p_1)], p = softmax(z), {TWICE}",
+        ),
+        (
+            "half_squared_error",
+            {"kind": "twin"},
+            f"1/2 |y - yhat|^2 + 0.5 * |yhat_1 - yhat_2|^2/(4 * 1), {TWICE}",
+        ),
+        (
+            "binary_cross_entropy",
+            {"kind": "twin"},
+            f"{BCE} + 0.5 * sum over the labels of 1/2 [KL(p_1 to p_2) + KL(p_2 to p_1)], p = sigmoid(z), {TWICE}",
+        ),
+        (
+            "binary_cross_entropy",
+            {"kind": "categorical", "temperature": 2.0},
+            f"{BCE} + 0.5 * sum over the labels of KL(p to q), p = sigmoid(z/2), q = 0.9 y + 0.1/2",
+        ),
+        (
+            "binary_cross_entropy",
+            {"kind": "uniform"},
+            f"{BCE} + 0.5 * sum over the labels of [ln 2 - H(p)], p = sigmoid(z)",
+        ),
+    ],
+    ids=["teacher", "ema", "twin", "twin-values", "twin-labels", "categorical-labels", "uniform-labels"],
+)
+def test_the_text_of_what_stands_beside_the_network_follows_the_base(base, divergence, text):
+    document = {"base": {"kind": base}, "alpha": 0.5, "divergence": divergence}
+    assert describe(LossSpec.model_validate(document)) == text
+
+
 @pytest.mark.parametrize(("kind", "text"), [("geman_mcclure", "1/2 d2/(2 + d2)"), ("welsch", "1/2 [1 - exp(-d2/2)]")])
 def test_the_text_of_a_redescending_divergence_holds_its_variance(kind, text):
     divergence = {"kind": kind, "variance": {"kind": "fixed", "value": 2.0}}
