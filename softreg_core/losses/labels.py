@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from softreg_core.errors import DataError
+from softreg_core.errors import DataError, ShapeError
 from softreg_core.losses.logits import Classes
 from softreg_core.losses.parts import DataMeta
 from softreg_core.losses.residual import widened
+from softreg_core.losses.rows import emptied
 
 __all__ = ["Labels", "as_classes", "binary_cross_entropy", "labels"]
 
@@ -55,7 +56,7 @@ def labels(logits: Tensor, target: Tensor, weight: Tensor | None = None, data_me
         data_meta: checked against the logits when given.
 
     Raises:
-        ValueError: the shapes do not fit each other or `data_meta`.
+        ShapeError: the shapes do not fit each other or `data_meta`.
         TypeError: the logits are not floating.
         DataError: a target is neither 0 nor 1.
     """
@@ -64,13 +65,14 @@ def labels(logits: Tensor, target: Tensor, weight: Tensor | None = None, data_me
         logits_BC = logits_BC.unsqueeze(1)
     target_BC = target.unsqueeze(1) if target.ndim == 1 else target
     if logits_BC.ndim != 2 or target_BC.shape != logits_BC.shape:
-        raise ValueError(
+        raise ShapeError(
             f"logits have shape {tuple(logits.shape)}, targets {tuple(target.shape)}; (B, C) is needed of both"
         )
     if data_meta is not None and logits_BC.shape[1] != data_meta.outputs:
-        raise ValueError(f"logits have {logits_BC.shape[1]} outputs, the data {data_meta.outputs}")
+        raise ShapeError(f"logits have {logits_BC.shape[1]} outputs, the data {data_meta.outputs}")
     if weight is not None and weight.shape != logits_BC.shape[:1]:
-        raise ValueError(f"weight has shape {tuple(weight.shape)}; ({logits_BC.shape[0]},) is needed")
+        raise ShapeError(f"weight has shape {tuple(weight.shape)}; ({logits_BC.shape[0]},) is needed")
+    logits_BC, target_BC = emptied(logits_BC, weight), emptied(target_BC, weight)
     _refuse_other_values(target_BC)
     return Labels(logits_BC, target_BC.to(logits_BC.dtype), weight)
 

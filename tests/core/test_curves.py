@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from softreg_core.curves import curve_over_probability, curve_over_residual
-from softreg_core.losses import build_loss
+from softreg_core.curves import curve_over_log_mean, curve_over_probability, curve_over_residual
+from softreg_core.losses import DataMeta, build_loss
 from softreg_core.spec import LossSpec
 
 RESIDUAL_BASES = [
@@ -118,4 +118,95 @@ def test_over_the_probability_of_a_label_s_truth(document):
 )
 def test_a_loss_that_is_no_such_curve_is_refused(document, draw):
     with pytest.raises(ValueError, match=r"curve is over|no function"):
+        draw(LossSpec.model_validate(document))
+
+
+FOLLOWED = [
+    *(
+        {"kind": kind, "variance": {"kind": source}}
+        for kind in ("article", "inflation", "gaussian", "cauchy", "geman_mcclure", "welsch")
+        for source in ("target", "residual")
+    ),
+    {"kind": "article", "scale": "per_output", "variance": {"kind": "target"}},
+]
+GAUSSIANS = [
+    {"kind": "gaussian", "prediction_variance": "predicted", "direction": direction}
+    for direction in ("prediction_to_target", "target_to_prediction")
+] + [{"kind": "gaussian", "prediction_variance": "predicted", "beta": 0.5}]
+R = torch.tensor([-7.0, -1.1, -0.4, -0.01, 0.02, 0.6, 1.3, 9.0], dtype=torch.float64)
+
+
+def assert_same(spec, curve, total, argument):
+    (gradient,) = torch.autograd.grad(total.sum(), argument)
+    np.testing.assert_allclose(curve.loss, total.detach().numpy(), rtol=1e-9)
+    np.testing.assert_allclose(curve.gradient, gradient.numpy(), rtol=1e-9)
+
+
+@pytest.mark.parametrize("divergence", FOLLOWED, ids=lambda d: f"{d['kind']}-{d['variance']['kind']}")
+def test_with_a_variance_that_is_told(divergence):
+    spec = LossSpec.model_validate({"divergence": divergence, "alpha": 0.4})
+    loss = build_loss(spec, DataMeta(1, "regression", target_variance=0.3)).eval()
+    residual = R.clone().requires_grad_()
+    total = loss(residual, torch.zeros_like(residual)).total
+    assert_same(spec, curve_over_residual(spec, R.numpy(), sigma2=0.3), total, residual)
+
+
+@pytest.mark.parametrize("divergence", GAUSSIANS, ids=lambda d: "-".join(map(str, d.values())))
+def test_with_a_predicted_variance(divergence):
+    spec = LossSpec.model_validate({"divergence": divergence, "alpha": 0.4})
+    residual = R.clone().requires_grad_()
+    total = build_loss(spec)(residual, torch.zeros_like(residual), variance=torch.full((8, 1), 0.6)).total
+    assert_same(spec, curve_over_residual(spec, R.numpy(), predicted=0.6000000238418579), total, residual)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.5])
+def test_of_a_likelihood_with_a_predicted_variance(beta):
+    spec = LossSpec.model_validate({"base": {"kind": "gaussian_nll", "beta": beta}})
+    residual = R.clone().requires_grad_()
+    total = build_loss(spec)(residual, torch.zeros_like(residual), variance=torch.full((8, 1), 0.5)).total
+    assert_same(spec, curve_over_residual(spec, R.numpy(), predicted=0.5), total, residual)
+
+
+def test_of_the_sample_program_for_one_example_among_very_many():
+    spec = LossSpec.model_validate({"divergence": {"kind": "sample_program"}, "alpha": 0.4})
+    curve = curve_over_residual(spec, R.numpy(), sigma2=1.0)
+    rows = 1_000_000
+    many = torch.ones(rows, dtype=torch.float64)
+    for index, r in enumerate(R.tolist()):
+        first = torch.tensor(1.0 + r, dtype=torch.float64, requires_grad=True)
+        prediction = torch.cat([first.reshape(1), many[1:]])
+        value = build_loss(spec)(prediction, many).total[0]
+        assert curve.loss[index] == pytest.approx(value.item(), rel=1e-3, abs=1e-4)
+        assert curve.gradient[index] == pytest.approx(torch.autograd.grad(value, first)[0].item(), rel=1e-2, abs=1e-3)
+
+
+@pytest.mark.parametrize("count", [0.0, 1.0, 7.0])
+def test_of_counts_over_the_logarithm_of_their_mean(count):
+    spec = LossSpec.model_validate({"base": {"kind": "poisson"}})
+    eta = torch.tensor([-5.0, -0.3, 0.0, 1.2, 4.0], dtype=torch.float64, requires_grad=True)
+    total = build_loss(spec)(eta, torch.full_like(eta, count)).total
+    assert_same(spec, curve_over_log_mean(spec, eta.detach().numpy(), count), total, eta)
+
+
+def test_brier_with_two_gaussians():
+    p = torch.tensor([0.1, 0.55, 0.999], dtype=torch.float64, requires_grad=True)
+    logits = torch.stack([p, (1 - p) / 2, (1 - p) / 2], dim=1).log()
+    spec = LossSpec.model_validate({"base": {"kind": "brier"}, "alpha": 0.4, "divergence": GAUSSIANS[1]})
+    total = build_loss(spec)(logits, torch.zeros(3, dtype=torch.int64), variance=torch.full((3, 1), 0.5)).total
+    assert_same(spec, curve_over_probability(spec, p.detach().numpy(), 3, predicted=0.5), total, p)
+
+
+@pytest.mark.parametrize(
+    ("document", "draw"),
+    [
+        ({"divergence": FOLLOWED[0]}, lambda spec: curve_over_residual(spec, np.ones(1))),
+        ({"divergence": GAUSSIANS[0]}, lambda spec: curve_over_residual(spec, np.ones(1))),
+        ({"base": {"kind": "gaussian_nll"}}, lambda spec: curve_over_residual(spec, np.ones(1))),
+        ({"base": {"kind": "poisson"}}, lambda spec: curve_over_residual(spec, np.ones(1))),
+        ({}, lambda spec: curve_over_log_mean(spec, np.ones(1), 1.0)),
+    ],
+    ids=["sigma2", "predicted", "likelihood", "poisson", "no-counts"],
+)
+def test_what_a_curve_needs_and_is_not_told_is_named(document, draw):
+    with pytest.raises(ValueError, match=r"no function|needs one|compares no counts"):
         draw(LossSpec.model_validate(document))

@@ -205,3 +205,39 @@ def test_with_brier_the_divergence_is_of_the_probabilities():
     of_values = build_loss(LossSpec.model_validate(document))(logits.softmax(1), codes)
     for one, other in zip(got, of_values, strict=True):
         assert torch.allclose(one, other, rtol=1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(eta=st.floats(-40.0, 40.0, width=32), count=st.integers(0, 10**6))
+def test_poisson_has_the_value_of_its_formula(eta, count):
+    terms = mpmath.exp(mpmath.mpf(eta)), -count * mpmath.mpf(eta)
+    for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 1e-6)):
+        got = built({"kind": "poisson"})(torch.tensor([[eta]], dtype=dtype), torch.tensor([[count]], dtype=dtype))
+        # exp of a rounded eta is off by eta times as much; the eta here is not rounded.
+        assert abs(mpmath.mpf(got.base.item()) - mpmath.fsum(terms)) <= tolerance * mpmath.fsum(map(abs, terms))
+
+
+def test_poisson_sums_over_the_outputs_and_is_least_at_the_logarithm_of_the_count():
+    counts = torch.tensor([[3.0, 0.0, 20.0]], dtype=torch.float64)
+    eta = torch.tensor([[0.2, -1.0, 2.5]], dtype=torch.float64, requires_grad=True)
+    loss = built({"kind": "poisson"})
+    assert loss(eta, counts).total.item() == pytest.approx((eta.exp() - counts * eta).sum().item(), rel=1e-14)
+    assert torch.allclose(torch.autograd.grad(loss(eta, counts).total.sum(), eta)[0], eta.exp() - counts)
+    torch_s = torch.nn.functional.poisson_nll_loss(eta, counts, reduction="none").sum(1)
+    assert torch.allclose(loss(eta, counts).total, torch_s)
+    assert gradcheck(lambda z: loss(z, counts).total, (eta,))
+    assert gradgradcheck(lambda z: loss(z, counts).total, (eta,))
+    assert torch.equal(loss.values(eta), eta.exp())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_poisson_is_finite_wherever_the_count_it_expects_is(dtype):
+    eta = torch.tensor([-1e4, -100.0, 0.0, 80.0], dtype=dtype).unsqueeze(1).requires_grad_()
+    total = built({"kind": "poisson"})(eta, torch.ones_like(eta)).total
+    total.sum().backward()
+    assert total.isfinite().all()
+    assert eta.grad.isfinite().all()
+    half = torch.tensor([[10.0, 1.0]], dtype=torch.float16)
+    of_half = built({"kind": "poisson"})(half, torch.ones_like(half)).total
+    assert of_half.dtype == torch.float32
+    assert of_half.isfinite().all()

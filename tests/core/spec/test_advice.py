@@ -8,7 +8,7 @@ import torch
 
 from softreg_core.losses import build_loss
 from softreg_core.spec import LossSpec, TrainSpec
-from softreg_core.spec.advice import CONVEX_UP_TO, MONOTONE_UP_TO, advise, outward_pull
+from softreg_core.spec.advice import CONVEX_UP_TO, MONOTONE_UP_TO, advise, advise_at, outward_pull
 
 
 def spec(alpha, variance=1.0, kind="article"):
@@ -152,3 +152,101 @@ def test_a_convex_sum_with_label_smoothing_keeps_the_scale():
     smoothed = torch.nn.functional.cross_entropy(logits, target, label_smoothing=0.1, reduction="none")
     gap = build_loss(given.loss)(logits, target).total - smoothed
     assert torch.allclose(gap, gap[0].expand(5), atol=1e-12)
+
+
+def loss_of(**loss):
+    return TrainSpec.model_validate({"loss": loss})
+
+
+def article(alpha, variance, **more):
+    return loss_of(
+        alpha=alpha, divergence={"kind": "article", "variance": variance, **more.pop("divergence", {})}, **more
+    )
+
+
+def test_in_units_of_sigma2_alpha_is_the_ratio_whatever_sigma2_is():
+    for variance in ({"kind": "residual"}, {"kind": "fixed", "value": 1e-6}, {"kind": "output"}):
+        for alpha, wanted in ((2.6, []), (2.7, ["article_not_convex"]), (4.1, ["article_pushes_outward"])):
+            found = advise(article(alpha, variance, alpha_units="sigma2"))
+            assert [advice.code for advice in found] == wanted
+    (advice,) = advise(article(2.7, {"kind": "residual"}))
+    assert advice.message.startswith("alpha = 2.7 is above")
+
+
+def test_a_sigma2_that_is_not_known_yet_is_not_warned_of_before_it_is():
+    given = article(3.0, {"kind": "target"})
+    assert advise(given) == []
+    assert codes_with(given, target_variance=1.0) == ["article_not_convex"]
+    assert codes_with(given, target_variance=0.09) == ["article_pushes_outward"]
+    assert codes_with(article(3.0, {"kind": "target", "floor": 2.0}), target_variance=0.09) == []
+    assert [one.code for one in advise_at(given.loss, 1, 1.0, 3.0)] == ["article_not_convex"]
+    assert advise_at(given.loss, 1, 1.0, 2.0) == advise_at(given.loss, 1, 1.0, 0.0) == []
+    assert advise_at(loss_of(divergence={"kind": "cauchy"}).loss, 1, 1e-9, 3.0) == []
+
+
+def codes_with(given, **known):
+    return [advice.code for advice in advise(given, **known)]
+
+
+def test_per_output_the_ratio_is_by_the_number_of_outputs():
+    given = article(30.0, {"kind": "fixed", "value": 1.0}, divergence={"scale": "per_output"})
+    assert codes_with(given) == []
+    assert codes_with(given, outputs=10) == ["article_not_convex"]
+    assert codes_with(given, outputs=5) == ["article_pushes_outward"]
+    residual = torch.full((1, 5), (5 / 5) ** 0.5, dtype=torch.float64, requires_grad=True)
+    total = build_loss(given.loss)(residual, torch.zeros_like(residual)).total
+    assert (torch.autograd.grad(total.sum(), residual)[0] < 0).all()
+    in_units = article(30.0, {"kind": "residual"}, divergence={"scale": "per_output"})
+    assert codes_with(in_units, outputs=10) == ["article_not_convex"]
+
+
+def test_a_known_sigma2_is_what_a_linear_base_is_weighed_by():
+    given = article(0.5, {"kind": "residual"}, base={"kind": "huber", "delta": 0.5})
+    assert codes_with(given) == []
+    pull = outward_pull(0.5 * 40.0, 40.0, 0.5)
+    assert pull > 1.0
+    (advice,) = advise_at(given.loss, 1, 40.0, 0.5)
+    assert f"{pull:.3g} times" in advice.message
+
+
+def test_an_article_that_outweighs_a_likelihood_is_warned_of():
+    base = {"kind": "gaussian_nll"}
+    assert codes_with(article(1.0, {"kind": "fixed"}, base=base)) == []
+    assert codes_with(article(1.5, {"kind": "fixed"}, base=base)) == ["article_unbounded"]
+    assert codes_with(article(1.5, {"kind": "fixed"}, base=base), outputs=2) == []
+    loss = build_loss(article(1.5, {"kind": "fixed"}, base=base).loss)
+    totals = []
+    for size in (1e3, 1e6, 1e9):  # its variance minimised out
+        prediction = torch.tensor([[size]], dtype=torch.float64)
+        totals.append(loss(prediction, torch.zeros_like(prediction), variance=prediction**2).total.item())
+    assert totals[0] > totals[1] > totals[2]
+
+
+@pytest.mark.parametrize("kind", ["learned", "predicted"])
+def test_a_variance_that_is_told_nothing_is_warned_of(kind):
+    divergence = {"kind": "gaussian", "prediction_variance": kind, "direction": "prediction_to_target"}
+    assert codes_with(loss_of(divergence=divergence)) == ["gaussian_uninformative"]
+    assert codes_with(loss_of(divergence=divergence | {"direction": "target_to_prediction"})) == []
+
+
+@pytest.mark.parametrize(
+    ("variance", "words"),
+    [
+        ({"kind": "residual"}, "times 1.5 and"),
+        ({"kind": "target"}, "times a factor that follows sigma2 and"),
+        ({"kind": "output", "gradient": "detached"}, "times a factor that follows sigma2 and"),
+        ({"kind": "output"}, None),
+    ],
+    ids=str,
+)
+def test_with_the_same_variance_only_a_gradient_through_it_changes_more_than_the_scale(variance, words):
+    found = advise(loss_of(alpha=0.5, divergence={"kind": "gaussian", "variance": variance}))
+    assert [one.code for one in found] == ([] if words is None else ["gaussian_rescales"])
+    assert words is None or words in found[0].message
+
+
+def test_small_batches_of_the_outputs_variance_are_warned_of():
+    document = {"loss": {"divergence": {"variance": {"kind": "output"}}}, "training": {"batch_size": 7}}
+    assert codes(TrainSpec.model_validate(document)) == ["output_variance_small_batch"]
+    document["training"]["batch_size"] = 8
+    assert codes(TrainSpec.model_validate(document)) == []

@@ -174,3 +174,83 @@ def test_the_text_of_a_redescending_divergence_holds_its_variance(kind, text):
 )
 def test_the_text_says_how_the_divergence_is_weighed(loss, text):
     assert describe(LossSpec.model_validate({"divergence": {"kind": "gaussian"}} | loss)) == text
+
+
+D2, C = "d2 = |y - yhat|^2", "C = number of outputs"
+HEAD = "sp2 = 1e-06 + exp(h), h the net's second head"
+HEADS = "sp2_c = 1e-06 + exp(h_c), h the net's second head"
+
+
+@pytest.mark.parametrize(
+    ("variance", "text"),
+    [
+        ({"kind": "target", "floor": 0.5}, "s = variance of the training targets, at least 0.5"),
+        ({"kind": "residual"}, "s = moving mean of d2 before the batch (momentum 0.9), at least 1e-06"),
+        ({"kind": "output"}, "s = variance of yhat over the batch, at least 1e-06"),
+        (
+            {"kind": "output", "statistic": "second_moment", "gradient": "detached"},
+            "s = mean of yhat^2 over the batch, taken as a number, at least 1e-06",
+        ),
+    ],
+    ids=str,
+)
+def test_the_text_says_where_sigma2_comes_from(variance, text):
+    spec = LossSpec.model_validate({"alpha": 0.5, "alpha_units": "none", "divergence": {"variance": variance}})
+    assert describe(spec) == f"1/2 |y - yhat|^2 + 0.5 * 1/2 [ln(s/(s + d2)) + d2/(s + d2)], {D2}, {text}"
+
+
+def test_the_text_says_in_what_alpha_is_counted_and_by_what_a_residual_is_measured():
+    in_units = {"alpha": 0.5, "alpha_units": "sigma2", "divergence": {"kind": "gaussian", "variance": {"value": 2.0}}}
+    assert describe(LossSpec.model_validate(in_units)) == f"1/2 |y - yhat|^2 + 0.5 * 2 * d2/(2 * 2), {D2}"
+    followed = {"alpha": 0.5, "divergence": {"kind": "welsch", "variance": {"kind": "residual"}}}
+    assert "+ 0.5 * s * 1/2 [1 - exp(-d2/s)]" in describe(LossSpec.model_validate(followed))
+    per_output = {"alpha": 0.5, "divergence": {"kind": "welsch", "scale": "per_output", "variance": {"value": 2.0}}}
+    assert describe(LossSpec.model_validate(per_output)).endswith(f"1/2 [1 - exp(-d2/(C * 2))], {D2}, {C}")
+
+
+@pytest.mark.parametrize(
+    ("divergence", "text"),
+    [
+        (
+            {"prediction_variance": "learned", "direction": "prediction_to_target"},
+            f"1/2 [C ln(1/sp2) + (C sp2 + d2)/1 - C], {D2}, {C}, sp2 = 1e-06 + exp(w), w learned",
+        ),
+        (
+            {"prediction_variance": "predicted"},
+            f"1/2 [C ln(sp2/0.01) + (C * 0.01 + d2)/sp2 - C], {D2}, {C}, {HEAD}",
+        ),
+        (
+            {"prediction_variance": "predicted", "beta": 0.5},
+            f"[sp2^0.5] * 1/2 [C ln(sp2/0.01) + (C * 0.01 + d2)/sp2 - C], {D2}, {C}, {HEAD}, [ ] taken as a number",
+        ),
+        (
+            {"prediction_variance": "predicted", "head": "per_output"},
+            f"1/2 sum_c [ln(sp2_c/0.01) + (0.01 + (y_c - yhat_c)^2)/sp2_c - 1], {D2}, {HEADS}",
+        ),
+        (
+            {"prediction_variance": "predicted", "head": "per_output", "direction": "prediction_to_target"},
+            f"1/2 sum_c [ln(0.01/sp2_c) + (sp2_c + (y_c - yhat_c)^2)/0.01 - 1], {D2}, {HEADS}",
+        ),
+    ],
+    ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else "",
+)
+def test_the_text_of_two_gaussians_names_both_variances(divergence, text):
+    spec = LossSpec.model_validate({"alpha": 0.5, "divergence": {"kind": "gaussian", **divergence}})
+    assert describe(spec) == f"1/2 |y - yhat|^2 + 0.5 * {text}"
+
+
+@pytest.mark.parametrize(
+    ("base", "text"),
+    [
+        ({"kind": "poisson"}, "sum_c [exp(eta_c) - y_c eta_c], exp(eta) = the predicted count, eta the net's output"),
+        ({"kind": "gaussian_nll"}, f"1/2 [C ln sp2 + |y - yhat|^2/sp2], {C}, {HEAD}"),
+        ({"kind": "gaussian_nll", "head": "per_output"}, f"1/2 sum_c [ln sp2_c + (y_c - yhat_c)^2/sp2_c], {HEADS}"),
+        (
+            {"kind": "gaussian_nll", "beta": 0.5},
+            f"[sp2^0.5] * 1/2 [C ln sp2 + |y - yhat|^2/sp2], {C}, {HEAD}, [ ] taken as a number",
+        ),
+    ],
+    ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else "",
+)
+def test_the_text_of_a_base_with_other_outputs_says_what_they_are(base, text):
+    assert describe(LossSpec.model_validate({"base": base})) == text

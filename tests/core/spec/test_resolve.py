@@ -233,3 +233,46 @@ def test_without_validation_rows_the_last_epoch_is_delivered():
     resolution = resolved({"split": {"train": 1.0, "validation": 0.0}})
     assert resolution.spec.checkpoints.keep_best is False
     assert "no_validation" in {advice.code for advice in resolution.advice}
+
+
+COUNTS = report(numeric("age"), numeric("visits", minimum=0.0, maximum=9.0, standard_deviation=1.5))
+OF_COUNTS = {"loss": {"base": {"kind": "poisson"}}}
+
+
+def test_counts_are_taken_as_they_are():
+    assert resolved(OF_COUNTS, COUNTS).spec.preprocess.target == "none"
+    asked = refusals(OF_COUNTS | {"preprocess": {"target": "standardize"}}, COUNTS)
+    assert asked == {"/preprocess/target": "poisson takes counts as they are"}
+
+
+def test_a_negative_count_is_refused_from_the_report():
+    of = report(numeric("age"), numeric("visits", minimum=-0.5, maximum=9.0))
+    assert "goes down to -0.5; poisson takes counts from 0 on" in refusals(OF_COUNTS, of)["/task/target"]
+    assert refusals(OF_COUNTS)["/loss/base/kind"] == "poisson models counts; the task is classification"
+
+
+def test_the_head_of_a_predicted_variance_is_among_the_parameters():
+    of = report(numeric("age"), numeric("wage"), numeric("a", group="target"), numeric("b", group="target"))
+    for head, extra in (("shared", 1), ("per_output", 2)):
+        resolution = resolved({"loss": {"base": {"kind": "gaussian_nll", "head": head}}}, of)
+        assert resolution.outputs == 2
+        assert resolution.parameters == 2 * 64 + 64 + (64 + 1) * (2 + extra)
+
+
+@pytest.mark.parametrize(
+    ("of", "more", "alpha", "wanted"),
+    [
+        (PEOPLE, {}, 0.9, []),  # two classes of equal size: 0.25
+        (PEOPLE, {}, 1.01, ["article_pushes_outward"]),
+        (COUNTS, {}, 2.6, []),  # standardised: 1
+        (COUNTS, {}, 2.7, ["article_not_convex"]),
+        (COUNTS, {"preprocess": {"target": "none"}}, 2.7, []),  # 1.5 squared
+        (COUNTS, {"preprocess": {"target": "none"}}, 9.1, ["article_pushes_outward"]),
+    ],
+    ids=["classes", "classes-over", "standardised", "standardised-over", "as-they-are", "as-they-are-over"],
+)
+def test_the_article_s_bounds_are_those_of_the_targets_variance(of, more, alpha, wanted):
+    loss = {"alpha": alpha, "divergence": {"kind": "article", "variance": {"kind": "target"}}}
+    advice = resolved({"loss": loss} | more, of).advice
+    found = [one.code for one in advice if one.code.startswith("article")]
+    assert [code for code in found if code != "article_not_convex" or of is not PEOPLE] == wanted
