@@ -260,6 +260,7 @@ def get_model(connection: Connection, tenant_id: str, model_id: str) -> Model:
         id=row.id,
         job_id=row.job_id,
         metrics=row.metrics,
+        report=row.report,
         files=[File(file.name, file.media_type, Blob(file.blob_id, file.sha256, file.size)) for file in files],
         exports=[Export(export.name, export.state, export.reason, export.facts) for export in built],
         created_at=row.created_at,

@@ -125,6 +125,8 @@ class Model:
     id: str
     job_id: str
     metrics: dict[str, float | None]
+    report: dict[str, Any] | None
+    """The same in full; see softreg_core.evaluate.document."""
     files: Sequence[File]
     """Those that are there."""
     exports: Sequence[Export]

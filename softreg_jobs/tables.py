@@ -280,6 +280,7 @@ models = Table(
     _ref("tenant_id", "tenants.id"),
     Column("job_id", Text, ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False, unique=True),
     _json("metrics"),
+    _json("report", nullable=True),  # none: stored before there were reports
     _at("created_at", filled=True),
 )
 

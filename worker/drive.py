@@ -204,7 +204,8 @@ class Drive:
         self._flush()
         wanted = self._attempt.mine.spec.get("export", ())
         exports = [FILE_NAMES[kind] for kind in wanted if FILE_NAMES[kind] not in message["files"]]
-        result = store.Result(new_id("mdl"), files, finite(message["metrics"]), message["reason"], exports)
+        metrics, reason = finite(message["metrics"]), message["reason"]
+        result = store.Result(new_id("mdl"), files, metrics, reason, exports, message["report"])
         facts = self._facts(None)
         self._end(lambda c: store.succeed(c, self._attempt.mine, result, facts))
 

@@ -48,6 +48,8 @@ class Runner:
         from softreg_core.data import tabular  # noqa: F401
 
         self._say("ready", cuda_devices=torch.cuda.device_count())
+        from softreg_core.evaluate import report  # noqa: F401  scikit-learn, while the first job is still to come
+
         while (message := self._inbox.get()) is not None:
             if message["type"] == "export":
                 self._answer(_export(ExportRequest.from_message(message)))
@@ -148,12 +150,13 @@ def _finished(directory: Path, event: Any, data_sha256: str, rows: int) -> dict[
     target = directory / "model"
     target.mkdir()
     data = DataDocument(sha256=data_sha256, rows=rows) if data_sha256 else None
-    save_model(event.model, target, event.metrics, data=data)
+    save_model(event.model, target, event.metrics, event.report, data=data)
     return {
         "reason": event.reason,
         "step": event.step,
         "epoch": event.epoch,
         "metrics": event.metrics,
+        "report": event.report.model_dump(mode="json"),
         "files": {path.name: _as_dict(file_ref(path)) for path in sorted(target.iterdir())},
     }
 

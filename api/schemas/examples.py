@@ -125,6 +125,46 @@ _REPORT = {
 }
 
 
+def _measure(value: float, lower: float, upper: float) -> dict[str, Any]:
+    return {"value": value, "lower": lower, "upper": upper, "reason": None}
+
+
+_EVALUATED: dict[str, Any] = {
+    "rows": 360,
+    "of_rows": 360,
+    "metrics": {
+        "accuracy": _measure(0.92, 0.891, 0.947),
+        "nll": {"value": None, "lower": None, "upper": None, "reason": "no probabilities: ..."},
+    },
+    "targets": None,
+    "classes": [{"label": "0", "rows": 36, "precision": 0.97, "recall": 1.0, "f1": 0.986, "roc_auc": 0.9995}],
+    "confusion": {
+        "labels": ["0", "1"],
+        "matrix": [[36, 0], [1, 33]],
+        "most_confused": [{"actual": "1", "predicted": "0", "rows": 1}],
+    },
+    "calibration": None,
+}
+_EVALUATION: dict[str, Any] = {
+    "format": "softreg report 1",
+    "task": "classification",
+    "headline": "accuracy",
+    "scores": "values",
+    "is_weighted": False,
+    "intervals": {
+        "method": "percentile bootstrap",
+        "level": 0.95,
+        "resamples": 1000,
+        "most_units": 512,
+        "seed": 0,
+    },
+    "parts": {"train": {**_EVALUATED, "rows": 1437, "of_rows": 1437}, "validation": _EVALUATED},
+    "gaps": {
+        "accuracy": {"train_minus_validation": _measure(0.041, 0.014, 0.071), "train_minus_test": None},
+    },
+}
+
+
 def _list(item: dict[str, Any]) -> dict[str, Any]:
     return {"object": "list", "data": [item], "has_more": False, "next_cursor": None}
 
@@ -171,6 +211,7 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
             "urls": {"self": f"/v1/models/{_MODEL}", "job": f"/v1/jobs/{_JOB}"},
             "job_id": _JOB,
             "metrics": {"val.accuracy": 0.92},
+            "report": _EVALUATION,
             "files": [
                 {
                     "name": "model.onnx",

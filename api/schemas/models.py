@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from api.schemas.base import PREFIX, ListReply, Moment, Reply
+from softreg_core.evaluate.document import EvaluationReport
 from softreg_jobs.records import Checkpoint, Model
 
 __all__ = ["CheckpointList", "CheckpointReply", "ModelReply", "checkpoint_reply", "file_url", "model_reply"]
@@ -61,6 +62,11 @@ class ModelReply(Reply):
     job_id: str
     metrics: dict[str, float | None]
     """Of the delivered model; null where a value is not finite."""
+    report: EvaluationReport | None
+    """The delivered model on training, validation and test rows: every metric with its interval, or why there is none.
+
+    Null for a model from before there were reports.
+    """
     files: list[FileReply]
 
 
@@ -95,6 +101,7 @@ def model_reply(model: Model) -> ModelReply:
         urls={"self": f"{PREFIX}/models/{model.id}", "job": f"{PREFIX}/jobs/{model.job_id}"},
         job_id=model.job_id,
         metrics=model.metrics,
+        report=None if model.report is None else EvaluationReport.model_validate(model.report),
         files=_files(model),
     )
 

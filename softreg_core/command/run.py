@@ -73,7 +73,7 @@ def run(
                     folder.store(event.state, is_best=False)
                 case Finished():
                     known = DataDocument(sha256=data_sha256, rows=table.report.rows) if data_sha256 else None
-                    save_model(event.model, folder.path, event.metrics, data=known)
+                    save_model(event.model, folder.path, event.metrics, event.report, data=known)
                     return event
     return None
 

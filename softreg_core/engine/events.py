@@ -13,6 +13,7 @@ from torch import Tensor
 
 from softreg_core.data.preprocessing import Preprocessing
 from softreg_core.engine.state import TrainingState
+from softreg_core.evaluate.document import EvaluationReport
 from softreg_core.spec.advice import Advice
 from softreg_core.spec.train import TrainSpec
 
@@ -117,6 +118,8 @@ class Finished:
     """The best epoch's where the spec keeps the best, else the last epoch's."""
     metrics: dict[str, float]
     """The delivered model's, with `test.*` where there are test rows."""
+    report: EvaluationReport
+    """The delivered model on all its parts, in full."""
     step: int
     epoch: int
     best_step: int | None

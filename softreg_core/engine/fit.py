@@ -8,6 +8,7 @@ from softreg_core.data.tabular import PreparedData
 from softreg_core.engine.beside import Teacher
 from softreg_core.engine.events import EpochEnded, Finished, TrainedModel
 from softreg_core.engine.loop import train
+from softreg_core.evaluate.document import EvaluationReport
 from softreg_core.spec.train import TrainSpec
 
 __all__ = ["TrainResult", "fit"]
@@ -20,6 +21,8 @@ class TrainResult:
     model: TrainedModel
     metrics: dict[str, float]
     """The delivered model's."""
+    report: EvaluationReport
+    """The delivered model on training, validation and test rows, in full."""
     history: tuple[dict[str, float], ...]
     """Metrics of every epoch."""
     best_step: int | None
@@ -43,5 +46,5 @@ def fit(spec: TrainSpec, data: PreparedData, *, device: str = "cpu", teacher: Te
         if isinstance(event, EpochEnded):
             history.append(event.metrics)
         elif isinstance(event, Finished):
-            return TrainResult(event.model, event.metrics, tuple(history), event.best_step)
+            return TrainResult(event.model, event.metrics, event.report, tuple(history), event.best_step)
     raise AssertionError("train ends with Finished unless it is asked to stop")

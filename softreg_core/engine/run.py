@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
+from typing import Literal
 
 import torch
 
@@ -20,12 +21,14 @@ from softreg_core.engine.state import TrainingState
 from softreg_core.engine.step import Captured, Outcome, Stepper, copies
 from softreg_core.engine.weights import class_weight, precision_of
 from softreg_core.errors import DataError, NonFiniteLossError
-from softreg_core.evaluate import evaluate
+from softreg_core.evaluate.document import EvaluationReport
+from softreg_core.evaluate.measure import evaluate
+from softreg_core.evaluate.outputs import collect
 from softreg_core.losses import DataMeta, build_loss, target_variance
 from softreg_core.nets import build_net
 from softreg_core.spec.advice import Advice, advise_at
 from softreg_core.spec.estimate import rows_of_batch
-from softreg_core.spec.fit import label_threshold
+from softreg_core.spec.fit import has_logits, label_threshold
 from softreg_core.spec.net_fit import misfit_of_batches
 from softreg_core.spec.train import TrainSpec
 
@@ -51,8 +54,10 @@ class Run:
         self.spec = spec
         self.device = device
         self.preprocessing = data.preprocessing
-        self._validation, self._test = data.validation.to(device), data.test.to(device)
-        self._batches = self._source(data)
+        self._train, self._validation, self._test = (
+            part.to(device) for part in (data.train, data.validation, data.test)
+        )
+        self._batches = self._source()
         self._target_variance = target_variance(data.train.target, data.preprocessing.outputs)
         self.steps_per_epoch = self._batches.steps_per_epoch
         total_steps = spec.training.epochs * self.steps_per_epoch
@@ -68,13 +73,13 @@ class Run:
         self.last_good: TrainingState | None = None
         self.metrics: dict[str, float] = {}
 
-    def _source(self, data: PreparedData) -> Batches:
+    def _source(self) -> Batches:
         training = self.spec.training
-        batch_size = rows_of_batch(training.batch_size, data.train.rows)
-        misfit = misfit_of_batches(self.spec.net, data.train.rows, batch_size)
+        batch_size = rows_of_batch(training.batch_size, self._train.rows)
+        misfit = misfit_of_batches(self.spec.net, self._train.rows, batch_size)
         if misfit is not None:  # what `resolve` did not see: rows that stay together change the sizes a little
             raise DataError(misfit, "batch_of_one")
-        return ResidentBatches(data.train.to(self.device), batch_size, training.seed)
+        return ResidentBatches(self._train, batch_size, training.seed)
 
     def _build_stepper(self, data: PreparedData, total_steps: int, teacher: Teacher | None) -> Stepper:
         spec, preprocessing = self.spec, self.preprocessing
@@ -305,7 +310,24 @@ class Run:
         model = TrainedModel(self.spec, of_net, self.preprocessing, of_loss)
         best_step = None if self.best.best is None else self.best.best.step
         is_early = self.is_stopped_early and self.epoch < self.spec.training.epochs
-        return Finished(model, metrics, self.step, self.epoch, best_step, "early_stopped" if is_early else "completed")
+        reason: Literal["completed", "early_stopped"] = "early_stopped" if is_early else "completed"
+        return Finished(model, metrics, self._report(), self.step, self.epoch, best_step, reason)
+
+    def _report(self) -> EvaluationReport:
+        """The net as it is now, on every part that has rows."""
+        from softreg_core.evaluate.report import Question, report  # scikit-learn: most of a second, needed only here
+
+        question = Question.of(self.spec, self.preprocessing)
+        net, loss = self._stepper.evaluated, self._stepper.loss
+        parts = {"train": self._train, "validation": self._validation, "test": self._test}
+        return report(
+            question,
+            {
+                name: collect(net, loss, part.inputs, part.target, outputs=len(question.names), seed=question.seed)
+                for name, part in parts.items()
+                if part.rows
+            },
+        )
 
     def _measured(self, name: str, part: Part) -> dict[str, float]:
         if part.rows == 0:
@@ -320,5 +342,6 @@ class Run:
             part.target,
             target_scale=scale,
             label_threshold=threshold,
+            has_logits=has_logits(self.spec.loss.base),
         )
         return {f"{name}.{metric}": value for metric, value in measured.items()}

@@ -1,4 +1,4 @@
-"""Loss, accuracy, R2 and mean absolute error of a network."""
+"""What each epoch is measured by: loss, accuracy, negative log likelihood, R2 and errors; sums on the device."""
 
 # N rows, C outputs
 
@@ -28,6 +28,7 @@ def evaluate(
     *,
     target_scale: NDArray[np.float64] | None = None,
     label_threshold: float | None = None,
+    has_logits: bool = False,
 ) -> dict[str, float]:
     """Measure a network.
 
@@ -38,13 +39,15 @@ def evaluate(
         target: int64 class codes (N,); or float32 (N, C): scaled values, or labels, 0 or 1.
         target_scale: (C,), one scaled unit in the user's units; 1 when not given.
         label_threshold: the output above which a label is true; None where the target is no labels.
+        has_logits: whether the outputs for classes are logits; see softreg_core.spec.fit.
 
     Returns:
         `loss`, `base` and, where there is one, `divergence`: means over the rows. For classes `accuracy`: the share
-        of rows whose largest output is the target's. For labels `accuracy`: the share of labels that are right, and
-        `subset_accuracy`: of rows with all of them right. Otherwise `r2`: 1 - squared error / squared deviation from
-        the rows' own mean, averaged over the outputs, NaN for constant targets; and `mae` in the user's units,
-        averaged over the outputs. Any of them may be NaN or infinite.
+        of rows whose largest output is the target's; and, from logits, `nll`: minus the log probability of the
+        target's class. For labels `accuracy`: the share of labels that are right, and `subset_accuracy`: of rows with
+        all of them right. Otherwise `r2`: 1 - squared error / squared deviation from the rows' own mean, NaN for
+        constant targets; `mae` and `rmse` in the user's units; each averaged over the outputs. Any of them may be NaN
+        or infinite.
     """
     net.eval()
     loss.eval()
@@ -53,19 +56,25 @@ def evaluate(
         rows = slice(start, start + EVALUATION_ROWS)
         prediction, variance = loss.split(net(*(tensor[rows] for tensor in inputs)))
         parts = loss(prediction, target[rows], variance=variance)._asdict()
-        for name, values in (parts | _agreement(loss.values(prediction), target[rows], label_threshold)).items():
+        agreement = _agreement(loss.values(prediction), target[rows], label_threshold, has_logits=has_logits)
+        for name, values in (parts | agreement).items():
             if values is not None:
                 sums[name] = sums.get(name, 0.0) + values.double().sum(0)
     return _means(sums, target, target_scale)
 
 
-def _agreement(prediction: Tensor, target: Tensor, label_threshold: float | None) -> dict[str, Tensor]:
+def _agreement(
+    prediction: Tensor, target: Tensor, label_threshold: float | None, *, has_logits: bool
+) -> dict[str, Tensor]:
     """What is summed over the rows besides the loss."""
     if label_threshold is not None:
         is_right = (prediction > label_threshold) == (target > 0.5)
         return {"hit": is_right.double().mean(1), "all_hit": is_right.all(1)}
     if not target.is_floating_point():
-        return {"hit": prediction.argmax(1) == target}
+        hit = {"hit": prediction.argmax(1) == target}
+        if not has_logits:
+            return hit
+        return hit | {"nll": nn.functional.cross_entropy(prediction, target, reduction="none")}
     residual = prediction.double() - target.double()
     return {"squared": residual.square(), "absolute": residual.abs()}
 
@@ -79,10 +88,13 @@ def _means(sums: dict[str, Tensor], target: Tensor, target_scale: NDArray[np.flo
         found["accuracy"] = sums["hit"] / rows
         if "all_hit" in sums:
             found["subset_accuracy"] = sums["all_hit"] / rows
+        if "nll" in sums:
+            found["nll"] = sums["nll"] / rows
     else:
         found["r2"] = _r2(sums["squared"], target)
         scale = 1.0 if target_scale is None else torch.from_numpy(target_scale).to(target.device)
         found["mae"] = (sums["absolute"] / rows * scale).mean()
+        found["rmse"] = ((sums["squared"] / rows).sqrt() * scale).mean()
     # One transfer for all: each .item() would wait for the device.
     return dict(zip(found, torch.stack(list(found.values())).tolist(), strict=True))
 

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from softreg_core.data.encode import Encoding, numbers_only
 from softreg_core.data.preprocessing import Preprocessing, Scaling
+from softreg_core.evaluate.document import EvaluationReport
 from softreg_core.spec.inputs import InputShape
 from softreg_core.spec.net import NetSpec
 from softreg_core.spec.train import TrainSpec
@@ -107,6 +108,8 @@ class ModelDocument(_Document):
     above 1/2 where the base of the loss compares values and not logits."""
     metrics: dict[str, Annotated[float | None, BeforeValidator(_finite_or_none)]]
     """Null where a metric is NaN or infinite."""
+    report: EvaluationReport | None = None
+    """The model on training, validation and test rows, in full."""
     spec: TrainSpec
     """Resolved."""
     loss_state: dict[str, FiniteFloat] = {}

@@ -20,7 +20,9 @@ from torch import Tensor, nn
 from softreg_core.data.cells import RawCells, spelled
 from softreg_core.data.preprocessing import Preprocessing
 from softreg_core.errors import DataError, IntegrityError
-from softreg_core.evaluate import EVALUATION_ROWS, evaluate
+from softreg_core.evaluate.document import EvaluationReport
+from softreg_core.evaluate.measure import EVALUATION_ROWS, evaluate
+from softreg_core.evaluate.outputs import collect
 from softreg_core.export.document import DOCUMENT_NAME, ModelDocument
 from softreg_core.export.teach import teach
 from softreg_core.losses import DataMeta, Loss, build_loss
@@ -206,22 +208,51 @@ class LoadedModel:
                 labels one column each, (N, C), spelled as in training or as truths; else values (N,) or (N, C).
 
         Returns:
-            `loss`, `base`, perhaps `divergence`, and `accuracy` (for labels `subset_accuracy` too) or `r2` and `mae`.
+            `loss`, `base`, perhaps `divergence`; and `accuracy`, for labels `subset_accuracy` too, from logits of
+            classes `nll` too; or `r2`, `mae` and `rmse`.
 
         Raises:
             DataError: the arrays do not fit the model or each other.
         """
+        inputs, encoded = self._asked(rows, target)
+        scaling, base = self._preprocessing.target, self.document.spec.loss.base
+        return evaluate(
+            self.net,
+            self.loss,
+            inputs,
+            encoded,
+            target_scale=None if scaling is None else scaling.scale,
+            label_threshold=None if self._preprocessing.truths is None else label_threshold(base),
+            has_logits=has_logits(base),
+        )
+
+    def report(self, rows: Any, target: ArrayLike) -> EvaluationReport:
+        """Every metric with its interval on rows of one's own, by the code that made the model's own report.
+
+        Args:
+            rows: as for `predict`.
+            target: as for `evaluate`.
+
+        Returns:
+            A report whose only part is called `rows`; docs/evaluation.md defines what is in it.
+
+        Raises:
+            DataError: the arrays do not fit the model or each other.
+        """
+        from softreg_core.evaluate.report import Question, report  # scikit-learn: most of a second, needed only here
+
+        inputs, encoded = self._asked(rows, target)
+        question = Question.of(self.document.spec, self._preprocessing)
+        answers = collect(self.net, self.loss, inputs, encoded, outputs=len(question.names), seed=question.seed)
+        return report(question, {"rows": answers})
+
+    def _asked(self, rows: Any, target: ArrayLike) -> tuple[tuple[Tensor, ...], Tensor]:
         inputs, wanted = self._inputs(rows), np.asarray(target)
         if wanted.shape[:1] != inputs[0].shape[:1] or wanted.size == 0:
             raise DataError(f"{inputs[0].shape[0]} rows and a target of shape {wanted.shape}", "lengths_differ")
-        document, scaling = self.document, self._preprocessing.target
-        threshold = None
         if self._preprocessing.truths is not None:
-            encoded, threshold = self._truths(wanted), label_threshold(document.spec.loss.base)
-        else:
-            encoded = self._codes(wanted) if scaling is None else self._values(wanted)
-        scale = None if scaling is None else scaling.scale
-        return evaluate(self.net, self.loss, inputs, encoded, target_scale=scale, label_threshold=threshold)
+            return inputs, self._truths(wanted)
+        return inputs, self._codes(wanted) if self._preprocessing.target is None else self._values(wanted)
 
     def _inputs(self, rows: Any) -> tuple[Tensor, ...]:
         encoding = self._preprocessing.inputs

@@ -14,6 +14,7 @@ from safetensors.torch import save
 import softreg_core
 from softreg_core.data.encode import is_numbers_only
 from softreg_core.engine.events import TrainedModel
+from softreg_core.evaluate.document import EvaluationReport
 from softreg_core.export.card import card
 from softreg_core.export.document import (
     CARD_NAME,
@@ -29,7 +30,12 @@ __all__ = ["save_model"]
 
 
 def save_model(
-    model: TrainedModel, directory: Path, metrics: Mapping[str, float], *, data: DataDocument | None = None
+    model: TrainedModel,
+    directory: Path,
+    metrics: Mapping[str, float],
+    report: EvaluationReport | None = None,
+    *,
+    data: DataDocument | None = None,
 ) -> tuple[Path, Path, Path]:
     """Write `model.safetensors`, `model.json` and the model card `README.md` into an existing directory.
 
@@ -39,13 +45,14 @@ def save_model(
         model: what `Finished` carries.
         directory: where to.
         metrics: the model's own; written into model.json.
+        report: the same in full, as `Finished` carries it.
         data: which data it was trained on, where that is known.
 
     Returns:
         The paths: weights, description, card.
     """
     weights = save(model.tensors)
-    document = _document(model, metrics, weights, data)
+    document = _document(model, metrics, report, weights, data)
     paths = directory / WEIGHTS_NAME, directory / DOCUMENT_NAME, directory / CARD_NAME
     paths[0].write_bytes(weights)
     paths[1].write_text(document.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -54,7 +61,11 @@ def save_model(
 
 
 def _document(
-    model: TrainedModel, metrics: Mapping[str, float], weights: bytes, data: DataDocument | None
+    model: TrainedModel,
+    metrics: Mapping[str, float],
+    report: EvaluationReport | None,
+    weights: bytes,
+    data: DataDocument | None,
 ) -> ModelDocument:
     preprocessing = model.preprocessing
     return ModelDocument(
@@ -69,6 +80,7 @@ def _document(
         labels=preprocessing.labels,
         truths=preprocessing.truths,
         metrics=dict(metrics),
+        report=report,
         spec=model.spec,
         loss_state={name: tensor.item() for name, tensor in model.loss.items() if tensor.ndim == 0},
         data=data,

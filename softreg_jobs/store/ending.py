@@ -59,6 +59,8 @@ class Result:
     reason: str
     exports: Sequence[str] = ()
     """Names of files that are to be built from those that are there."""
+    report: dict[str, Any] | None = None
+    """The metrics in full; see softreg_core.evaluate.document."""
 
 
 def succeed(connection: Connection, mine: Claim, result: Result, facts: AttemptFacts) -> None:
@@ -85,7 +87,13 @@ def succeed(connection: Connection, mine: Claim, result: Result, facts: AttemptF
             return
         raise FencedError(f"job {mine.job_id}: fence {mine.fence} may not succeed")
     connection.execute(
-        insert(models).values(id=result.model_id, tenant_id=mine.tenant_id, job_id=mine.job_id, metrics=result.metrics)
+        insert(models).values(
+            id=result.model_id,
+            tenant_id=mine.tenant_id,
+            job_id=mine.job_id,
+            metrics=result.metrics,
+            report=result.report,
+        )
     )
     for file in result.files:
         add_file(connection, result.model_id, file)

@@ -95,10 +95,14 @@ class Hand:
             store.beat(connection, mine, lease_seconds=30, step=progress["step"], progress=told)
 
     def succeed(
-        self, mine: store.Claim, files: dict[str, bytes], metrics: Mapping[str, float | None] = {"val.accuracy": 0.9}
+        self,
+        mine: store.Claim,
+        files: dict[str, bytes],
+        metrics: Mapping[str, float | None] = {"val.accuracy": 0.9},
+        report: dict[str, Any] | None = None,
     ) -> str:
         stored = [store.ModelFile(name, self.blob(data), "application/octet-stream") for name, data in files.items()]
-        result = store.Result(new_id("mdl"), stored, dict(metrics), "completed")
+        result = store.Result(new_id("mdl"), stored, dict(metrics), "completed", report=report)
         with self.engine.begin() as connection:
             store.succeed(connection, mine, result, store.AttemptFacts())
         return result.model_id

@@ -8,6 +8,7 @@ import threading
 import pytest
 from sqlalchemy import text
 
+from api.schemas.examples import EXAMPLES
 from softreg_core.spec import TrainSpec
 from softreg_jobs import store
 from softreg_jobs.keys import DEFAULT_TENANT
@@ -276,6 +277,13 @@ def test_the_delivered_models_metrics_and_device_stand_beside_the_course_of_trai
     assert client.get(f"/v1/models/{ended['model_id']}").json()["metrics"] == delivered
 
 
+def test_a_models_full_report_comes_as_it_was_stored(client, worker):
+    report = EXAMPLES["ModelReply"][0]["report"]
+    client.submit()
+    model_id = worker.succeed(worker.claim(), {"model.json": b"{}"}, report=report)
+    assert client.get(f"/v1/models/{model_id}").json()["report"] == report
+
+
 def test_the_device_is_the_newest_attempts(client, worker, engine):
     url = client.submit()["urls"]["self"]
     for device in ("cuda:0", "cpu"):
@@ -381,5 +389,6 @@ def test_the_way_to_the_model(client, worker, is_finished):
     assert client.get(response.headers["location"]).content == b"weights"
     model = client.get(f"/v1/models/{model_id}").json()
     assert (model["job_id"], model["metrics"]) == (job["id"], {"val.accuracy": 0.9})
+    assert model["report"] is None
     assert [file["name"] for file in model["files"]] == ["model.json", "model.safetensors"]
     assert client.get(model["files"][0]["url"]).content == b"{}"

@@ -33,6 +33,7 @@ SINGLE = (
     "softreg_core.data.target",
     "softreg_core.data.table",
     "softreg_core.errors",
+    "softreg_core.evaluate.document",
     "softreg_core.lifeline",
 )
 

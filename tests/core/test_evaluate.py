@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import accuracy_score, mean_absolute_error, r2_score
+from sklearn.metrics import accuracy_score, log_loss, mean_absolute_error, r2_score, root_mean_squared_error
 from torch import nn
 
-from softreg_core.evaluate import evaluate
+from softreg_core.evaluate.measure import evaluate
 from softreg_core.losses import build_loss
 from softreg_core.spec import LossSpec
 
@@ -25,6 +25,7 @@ def test_regression_metrics_are_scikit_learn_s_in_the_user_s_units():
     wanted, given = target.double().numpy(), features.double().numpy()
     assert found["r2"] == pytest.approx(r2_score(wanted, given), rel=1e-9)
     assert found["mae"] == pytest.approx(mean_absolute_error(wanted * scale, given * scale), rel=1e-9)
+    assert found["rmse"] == pytest.approx(root_mean_squared_error(wanted * scale, given * scale), rel=1e-9)
     assert found["loss"] == pytest.approx(LOSS(features, target).total.double().mean().item(), rel=1e-9)
     assert found["base"] + 0.01 * found["divergence"] == pytest.approx(found["loss"], rel=1e-6)
 
@@ -34,7 +35,14 @@ def test_accuracy_is_scikit_learn_s():
     scores, codes = torch.randn((500, 4), generator=generator), torch.randint(0, 4, (500,), generator=generator)
     found = evaluate(nn.Identity(), LOSS, (scores,), codes)
     assert found["accuracy"] == accuracy_score(codes, scores.argmax(1))
-    assert "r2" not in found
+    assert not {"r2", "nll"} & set(found)
+
+
+def test_logits_have_the_log_loss_of_scikit_learn():
+    generator = torch.Generator().manual_seed(0)
+    scores, codes = torch.randn((500, 4), generator=generator), torch.randint(0, 4, (500,), generator=generator)
+    found = evaluate(nn.Identity(), LOSS, (scores,), codes, has_logits=True)
+    assert found["nll"] == pytest.approx(log_loss(codes, scores.double().softmax(1)), rel=1e-5)
 
 
 def test_without_divergence_there_is_no_such_series():

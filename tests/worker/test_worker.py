@@ -49,6 +49,10 @@ def test_a_job_is_trained_and_its_model_loads(site, tmp_path: Path) -> None:
     assert job.progress["step"] == job.progress["total_steps"]
     model = downloaded(site, job, tmp_path)
     assert model.metrics["val.accuracy"] == job.metrics["val.accuracy"]["best"]
+    report = load(tmp_path).document.report
+    assert report is not None
+    assert model.report == report.model_dump(mode="json")
+    assert set(report.parts) == {"train", "validation"}
     assert load(tmp_path).predict([[0.0] * 64])[0] in "0123456789"
     with site.engine.connect() as connection:
         series = queries.metric_series(connection, job.id)

@@ -24,7 +24,7 @@ def saved(tmp_path, ready):
     def make(table, **spec):
         resolved, data = ready(table, **{"training": {"epochs": 5, "batch_size": 8}} | spec)
         result = fit(resolved, data)
-        save_model(result.model, tmp_path, result.metrics)
+        save_model(result.model, tmp_path, result.metrics, result.report)
         return resolved, result
 
     return make
@@ -50,6 +50,9 @@ def test_a_loaded_classifier_reaches_exactly_the_reported_metrics(blobs, saved, 
     predicted = model.predict(blobs.values(model.features)[rows])
     assert (predicted == blobs.labels("target")[rows]).mean() == pytest.approx(result.metrics["val.accuracy"])
     assert model.metrics == result.metrics
+    own = model.report(blobs.values(model.features)[rows], blobs.labels("target")[rows])
+    assert own.parts["rows"] == result.report.parts["validation"]
+    assert model.document.report == result.report
 
 
 def test_a_loaded_regression_answers_in_the_user_s_units(slope, saved, tmp_path):
@@ -61,6 +64,10 @@ def test_a_loaded_regression_answers_in_the_user_s_units(slope, saved, tmp_path)
     assert predicted.shape == (12,)
     assert np.abs(predicted - target[:, 0]).mean() == pytest.approx(result.metrics["val.mae"], rel=1e-5)
     assert model.evaluate(features, target)["r2"] == result.metrics["val.r2"]
+    assert model.report(features, target).parts["rows"] == result.report.parts["validation"]
+    assert result.report.parts["validation"].metrics["rmse"].value == pytest.approx(
+        result.metrics["val.rmse"], rel=1e-6
+    )
 
 
 def test_several_targets_come_back_as_columns(two_slopes, saved, tmp_path):
