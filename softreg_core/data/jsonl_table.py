@@ -34,6 +34,8 @@ def read_jsonl(stream: BinaryIO, limits: ParseLimits) -> ParsedTable:
         if not names.keys() <= columns.keys():
             check_names([*columns, *(name for name in names if name not in columns)], limits)
             columns |= {name: JsonColumn(name, limits, rows) for name in names if name not in columns}
+        if (rows + len(block)) * len(columns) > limits.cells:
+            raise DataError(f"rows times columns are more than {limits.cells}", "too_large")
         for name, column in columns.items():
             column.add([row.get(name) for row in block])
         rows += len(block)

@@ -71,6 +71,8 @@ def open_parquet(stream: BinaryIO, limits: ParseLimits) -> parquet.ParquetFile:
         raise DataError(f"more than {limits.rows} rows", "too_many_rows")
     if file.metadata.num_columns > limits.columns:
         raise DataError(f"{file.metadata.num_columns} columns, more than {limits.columns}", "too_many_columns")
+    if file.metadata.num_rows * file.metadata.num_columns > limits.cells:
+        raise DataError(f"rows times columns are more than {limits.cells}", "too_large")
     return file
 
 

@@ -52,6 +52,8 @@ class ParseLimits:
 
     rows: int = 10_000_000
     columns: int = 10_000
+    cells: int = 2**29
+    """Rows times columns: a line of JSONL or a page of Parquet can ask for thousands of missing cells with one byte."""
     field_characters: int = MIB
     line_bytes: int = 16 * MIB
     """A line of CSV, TSV or JSONL; base64 of the largest cell fits in."""
