@@ -25,7 +25,8 @@ class Chain(nn.Sequential):
     def forward(self, *inputs: Tensor) -> Tensor:
         """The network's inputs; what the last module gives."""
         first, *rest = self
-        values: Tensor = first(*inputs)
+        values = first(*inputs)
         for module in rest:
             values = module(values)
-        return values
+        answer: Tensor = values
+        return answer

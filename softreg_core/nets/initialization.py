@@ -19,7 +19,7 @@ def linear(inputs: int, outputs: int, how: str, generator: torch.Generator) -> n
 
 
 def conv(inputs: int, outputs: int, stride: int, how: str, generator: torch.Generator, *, bias: bool) -> nn.Conv2d:
-    """A 3 x 3 convolution with a border of zeros; see `_fill` for `how`."""
+    """A 3 x 3 convolution with a border of zeros; see `_fill` for `how`; fans count the kernel's nine places."""
     layer = nn.Conv2d(
         inputs, outputs, 3, stride=stride, padding=1, bias=bias, device="meta", dtype=torch.float32
     ).to_empty(device="cpu")

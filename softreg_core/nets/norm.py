@@ -78,4 +78,5 @@ class LayerNorm(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:  # noqa: ARG002  as BatchNorm
         """(B, C) or (B, C, ...); the same shape."""
         last = x.movedim(1, -1)
-        return F.layer_norm(last, (x.shape[1],), self.weight, self.bias, _EPSILON).movedim(-1, 1)
+        # Of the layout that the other norms give: an exported network compares layouts where two maps meet.
+        return F.layer_norm(last, (x.shape[1],), self.weight, self.bias, _EPSILON).movedim(-1, 1).contiguous()

@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from softreg_core.keyed import seed_of
+from softreg_core.nets.cnn import build_cnn
+from softreg_core.nets.linear import build_linear
 from softreg_core.nets.mlp import build_mlp
+from softreg_core.nets.resnet import build_resnet
+from softreg_core.nets.rnn import build_rnn
+from softreg_core.nets.transformer import build_transformer
 from softreg_core.spec.inputs import InputShape
 from softreg_core.spec.net import NetSpec
 from softreg_core.spec.net_fit import misfit_of_net
@@ -65,4 +70,11 @@ def _fill(buffers: dict[str, torch.Tensor], statistics: Mapping[str, NDArray[np.
             buffer.masked_fill_(buffer == 0.0, 1.0)
 
 
-NETS: dict[str, Callable[[Any, InputShape, int, torch.Generator], nn.Module]] = {"mlp": build_mlp}
+NETS: dict[str, Callable[[Any, InputShape, int, torch.Generator], nn.Module]] = {
+    "linear": build_linear,
+    "mlp": build_mlp,
+    "cnn": build_cnn,
+    "resnet": build_resnet,
+    "rnn": build_rnn,
+    "transformer": build_transformer,
+}

@@ -10,6 +10,7 @@ from softreg_core.spec.divergences import TeacherSpec, TwinSpec
 from softreg_core.spec.fit import has_logits, link_is_log
 from softreg_core.spec.loss import LossSpec
 from softreg_core.spec.net import NetSpec
+from softreg_core.spec.net_fit import has_dropout
 
 __all__ = ["Learned", "misfit_of_teacher", "misfit_of_twin", "teacher_of", "twin_of"]
 
@@ -28,9 +29,11 @@ def twin_of(loss: LossSpec) -> TwinSpec | None:
 
 def misfit_of_twin(loss: LossSpec, net: NetSpec) -> str | None:
     """Why two passes through `net` would be one and the same; None when they differ, or when there is one pass."""
-    if twin_of(loss) is None or (net.dropout > 0.0 and net.hidden):
+    if twin_of(loss) is None or has_dropout(net):
         return None
-    where = "" if net.hidden else ", and give it hidden layers"
+    if net.kind == "linear":
+        return "twin compares two passes with other dropout masks, and net 'linear' has none: choose another net"
+    where = ", and give it hidden layers" if net.kind == "mlp" and not net.hidden else ""
     return f"twin compares two passes with other dropout masks, and this net has none: set net.dropout above 0{where}"
 
 

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Literal
 
 from softreg_core.spec.beside import twin_of
 from softreg_core.spec.inputs import InputShape
 from softreg_core.spec.loss import LossSpec
-from softreg_core.spec.net import MlpSpec, NetSpec
+from softreg_core.spec.net import NetSpec
 from softreg_core.spec.net_fit import misfit_of_net
+from softreg_core.spec.parameters import COUNTS
 
 __all__ = ["parameter_count", "passes_per_step", "rows_of_batch", "steps_per_epoch"]
 
 
 def parameter_count(net: NetSpec, shape: InputShape, outputs: int) -> int:
-    """Number of trainable numbers: weights and biases of every layer."""
+    """Number of trainable numbers: weights and biases of every layer.
+
+    Raises:
+        ValueError: the network does not take such inputs.
+    """
     misfit = misfit_of_net(net, shape)
     if misfit is not None:
         raise ValueError(misfit)
-    return _mlp(net, shape, outputs)
-
-
-def _mlp(net: MlpSpec, shape: InputShape, outputs: int) -> int:
-    widths = [shape.numbers if shape.kind == "table" else 0, *net.hidden, outputs]
-    normed = 0 if net.norm == "none" else 2 * sum(net.hidden)
-    return normed + sum(before * after + after for before, after in itertools.pairwise(widths))
+    return COUNTS[net.kind](net, shape, outputs)
 
 
 def rows_of_batch(batch_size: int | Literal["full"], train_rows: int) -> int:

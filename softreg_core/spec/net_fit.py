@@ -4,20 +4,43 @@ from __future__ import annotations
 
 from softreg_core.spec.inputs import InputShape
 from softreg_core.spec.net import NetSpec
+from softreg_core.spec.widths import MOST_TOKENS, step_count
 
-__all__ = ["misfit_of_batches", "misfit_of_net"]
+__all__ = ["TAKES", "has_dropout", "misfit_of_batches", "misfit_of_net"]
 
-_TAKES = {"mlp": ("table",)}
+TAKES: dict[str, tuple[str, ...]] = {
+    "linear": ("table", "image", "sequence", "text", "sound"),
+    "mlp": ("table", "image", "sequence", "text", "sound"),
+    "cnn": ("image", "sound"),
+    "resnet": ("image", "sound"),
+    "rnn": ("sequence", "text", "sound"),
+    "transformer": ("table", "sequence", "text", "sound"),
+}
+"""By the kind of a network, the kinds of its inputs."""
 
 
 def misfit_of_net(net: NetSpec, shape: InputShape) -> str | None:
     """Why `net` does not take what `shape` says; None when it does."""
-    takes = _TAKES[net.kind]
+    takes = TAKES[net.kind]
     if shape.kind not in takes:
-        return f"net '{net.kind}' takes inputs of kind {', '.join(takes)}, not {shape.kind}"
-    if shape.kind == "table" and shape.levels:
-        return f"net '{net.kind}' takes no columns of categories"
+        others = " or ".join(kind for kind, taken in TAKES.items() if shape.kind in taken)
+        return f"net '{net.kind}' takes inputs of kind {' or '.join(takes)}, not {shape.kind}: choose {others}"
+    if net.kind == "transformer" and step_count(shape) > MOST_TOKENS:
+        return (
+            f"net 'transformer' takes rows of at most {MOST_TOKENS} tokens, and these have up to {step_count(shape)}: "
+            "cut them off earlier, or choose another network"
+        )
+    if shape.kind == "sound" and shape.mels > shape.window // 2 + 1:
+        return (
+            f"{shape.mels} mel bands cannot be made of the {shape.window // 2 + 1} frequencies of a window of "
+            f"{shape.window} samples"
+        )
     return None
+
+
+def has_dropout(net: NetSpec) -> bool:
+    """Whether two passes over the same rows in training differ."""
+    return net.kind != "linear" and net.dropout > 0.0 and not (net.kind == "mlp" and not net.hidden)
 
 
 def misfit_of_batches(net: NetSpec, train_rows: int, batch_size: int) -> str | None:
