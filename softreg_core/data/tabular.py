@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from softreg_core.data.encode import begin_fit
 from softreg_core.data.preprocessing import Preprocessing
 from softreg_core.data.splits import split_rows
 from softreg_core.data.table import Table
-from softreg_core.data.target import TargetFit, target_array
+from softreg_core.data.target import TargetFit, target_array, weight_array
 from softreg_core.errors import DataError
 from softreg_core.spec.train import TrainSpec
 
@@ -92,6 +92,11 @@ def prepare(spec: TrainSpec, table: Table) -> PreparedData:
     inputs_fit.add(train)
     preprocessing = target_fit.finish(inputs_fit.finish())
     training, validation, test = (part_of(preprocessing, TableCells(table, some)) for some in rows)
+    weights = weight_array(spec, train)
+    if weights is not None:
+        if not weights.any():
+            raise DataError(f"column '{spec.task.weight}': every training row weighs 0", "wrong_weight")
+        training = replace(training, weight=torch.from_numpy(weights))
     return PreparedData(training, validation, test, preprocessing)
 
 

@@ -19,7 +19,7 @@ from softreg_core.data.splits import resolved_names
 from softreg_core.errors import DataError
 from softreg_core.spec.train import TrainSpec
 
-__all__ = ["TargetFit", "target_array"]
+__all__ = ["TargetFit", "target_array", "weight_array"]
 
 
 class TargetFit:
@@ -99,6 +99,21 @@ def target_array(preprocessing: Preprocessing, cells: Cells) -> NDArray[Any]:
     if preprocessing.truths is not None:
         return np.stack([_codes(cells, name) for name in names], axis=1).astype(np.float32)
     return _codes(cells, names[0])
+
+
+def weight_array(spec: TrainSpec, cells: Cells) -> NDArray[np.float32] | None:
+    """How much each training row weighs in the loss, float32 (N,); None when the spec names no such column.
+
+    Raises:
+        DataError: a weight is missing, negative or not finite; row and column are named.
+    """
+    name = spec.task.weight
+    if name is None:
+        return None
+    with np.errstate(over="ignore"):
+        weights = cells.numbers([name])[:, 0].astype(np.float32)
+    refuse(~(np.isfinite(weights) & (weights >= 0.0)), cells, name, "wrong_weight", "no weight: a number from 0 on")
+    return weights
 
 
 def _codes(cells: Cells, name: str) -> NDArray[np.int64]:

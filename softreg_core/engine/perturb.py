@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from softreg_core.data.tabular import Part
@@ -57,7 +58,8 @@ def perturbed(batch: Part, penalties: PenaltiesSpec, seed: int, step: int, *, is
     Targets of real values are mixed as inputs are. Classes are not numbers: they stay codes, and the loss is that of
     both codes, weighed by their shares.
     """
-    found = Perturbed(batch)
+    found = Perturbed(replace(batch, inputs=tuple(map(_as_numbers, batch.inputs))))
+    batch = found.rows
     if penalties.mixup > 0.0:
         mixing = mixing_of(penalties.mixup, batch.rows, seed, step)
         inputs = tuple(mixing.of(tensor) for tensor in batch.inputs)
@@ -70,3 +72,8 @@ def perturbed(batch: Part, penalties: PenaltiesSpec, seed: int, step: int, *, is
         inputs = noisy(found.rows.inputs, penalties.input_noise, seed, step)
         found = replace(found, rows=replace(found.rows, inputs=inputs))
     return found
+
+
+def _as_numbers(tensor: Tensor) -> Tensor:
+    """Bytes are pixels, which the network divides by 255; what is mixed of them are bytes no more."""
+    return tensor.float() / 255.0 if tensor.dtype == torch.uint8 else tensor

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from softreg_core.data.augment import augmented
 from softreg_core.data.tabular import Part
 from softreg_core.engine.average import Average
 from softreg_core.engine.beside import Beside
@@ -21,6 +22,7 @@ from softreg_core.engine.terms import Observer, Terms
 from softreg_core.errors import DataError
 from softreg_core.losses import Loss, LossParts
 from softreg_core.penalties import l1, l2, smoothing
+from softreg_core.spec.task_input import ImageInput
 from softreg_core.spec.train import TrainSpec
 
 __all__ = ["Captured", "Observer", "Outcome", "Stepper", "Terms", "copies", "load_tensors"]
@@ -97,6 +99,8 @@ class Stepper:
         self.rates = rates
         self._spec = spec
         self._penalties = spec.penalties
+        view = spec.task.input
+        self._augment = view.augment if isinstance(view, ImageInput) else None
         self._is_perturbed = spec.penalties.mixup > 0.0 or spec.penalties.input_noise > 0.0
         self._penalised = [
             p for name, p in dict(net.named_parameters()).items() if spec.penalties.include_biases or is_weight(name, p)
@@ -157,6 +161,8 @@ class Stepper:
         return Outcome(columns)
 
     def _backward(self, batch: Part, step: int, observe: Observer | None) -> dict[str, Tensor]:
+        if self._augment is not None:
+            batch = augmented(batch, self._augment, self._spec.training.seed, step)
         seen = Perturbed(batch)
         if self._is_perturbed:
             is_regression = self._spec.task.kind == "regression"

@@ -47,6 +47,8 @@ class TaskSpec(SpecModel):
     # Left out of the canonical text where it is not given: specs from before it existed keep their digest.
     input: Literal["auto"] | InputSpec = Field(default="auto", exclude_if=lambda value: value == "auto")
     """How the feature columns are seen; `auto`: as what they are."""
+    weight: Name | None = Field(default=None, exclude_if=_is_none)
+    """A column of numbers, not negative: how much a training row weighs in the loss. It is no feature."""
 
 
 class SplitSpec(SpecModel):

@@ -10,7 +10,7 @@ from softreg_core.spec.problems import nearest
 from softreg_core.spec.resolve.findings import Findings
 from softreg_core.spec.train import TrainSpec
 
-__all__ = ["feature_columns", "split_columns", "target_columns"]
+__all__ = ["feature_columns", "split_columns", "target_columns", "weight_columns"]
 
 _HOLDS = {"text": "texts", "image": "images", "sound": "sounds", "sequence": "sequences"}
 _ALONE = tuple(_HOLDS)
@@ -55,17 +55,32 @@ def split_columns(split: SplitSpec, report: DatasetReport, findings: Findings) -
     return found
 
 
+def weight_columns(task: TaskSpec, report: DatasetReport, findings: Findings) -> list[ColumnReport]:
+    """The column that says how much each row weighs, if the spec names one."""
+    if task.weight is None:
+        return []
+    found = _found((task.weight,), report, "/task/weight", findings)
+    for column in found:
+        if column.kind != "numeric":
+            findings.refuse("/task/weight", f"column '{column.name}' holds {column.kind}; weights are numbers")
+        elif (column.minimum or 0.0) < 0.0 or (column.maximum or 0.0) <= 0.0:
+            low, high = column.minimum or 0.0, column.maximum or 0.0
+            what = "a weight is not negative, and not all are 0"
+            findings.refuse("/task/weight", f"column '{column.name}' has numbers from {low:g} to {high:g}: {what}")
+    return found
+
+
 def feature_columns(
     spec: TrainSpec,
     report: DatasetReport,
     targets: list[ColumnReport],
-    dividing: list[ColumnReport],
+    others: list[ColumnReport],
     findings: Findings,
 ) -> list[ColumnReport]:
-    """The columns to learn from, all of kinds that go together."""
+    """The columns to learn from, all of kinds that go together; `others` are no features unless named as such."""
     target_names = {column.name for column in targets}
     if spec.task.features == "auto":
-        taken = target_names | {column.name for column in dividing}
+        taken = target_names | {column.name for column in others}
         return _auto_features(spec, [column for column in report.columns if column.name not in taken], findings)
     found = _found(spec.task.features, report, "/task/features", findings)
     for column in found:

@@ -9,7 +9,7 @@ from softreg_core.spec.resolve.findings import Findings
 from softreg_core.spec.split import SplitSizes, class_sizes, fold_class_sizes, split_sizes
 from softreg_core.spec.train import TrainSpec
 
-__all__ = ["PARTS", "check_classes_of_parts", "check_dividing_columns", "filled_split", "part_sizes"]
+__all__ = ["PARTS", "check_classes_of_parts", "check_groups", "check_roles", "filled_split", "part_sizes"]
 
 PARTS = ("train", "validation", "test")
 _OF_TRUTH = {"true": "train", "1": "train", "false": "validation", "0": "validation"}
@@ -26,15 +26,30 @@ def part_sizes(split: SplitSpec, report: DatasetReport, findings: Findings) -> S
     return sizes
 
 
-def check_dividing_columns(
-    split: SplitSpec, targets: list[ColumnReport], features: list[ColumnReport], findings: Findings
-) -> None:
-    """What says where a row goes is neither learned nor learned from."""
-    if split.column is not None and any(column.name == split.column for column in features):
-        findings.refuse("/split/column", f"column '{split.column}' is also a feature: it says which rows are tested")
-    for field, name in (("column", split.column), ("group", split.group)):
+def check_roles(spec: TrainSpec, targets: list[ColumnReport], features: list[ColumnReport], findings: Findings) -> None:
+    """What says where a row goes, or how much it weighs, is neither learned nor learned from."""
+    roles = (
+        ("/split/column", spec.split.column),
+        ("/split/group", spec.split.group),
+        ("/task/weight", spec.task.weight),
+    )
+    for pointer, name in roles:
         if name is not None and any(column.name == name for column in targets):
-            findings.refuse(f"/split/{field}", f"column '{name}' is the target")
+            findings.refuse(pointer, f"column '{name}' is the target")
+        # Rows of one group are never in two parts: learning from the group's name tells nothing of those to come.
+        if name is not None and pointer != "/split/group" and any(column.name == name for column in features):
+            findings.refuse(pointer, f"column '{name}' is also a feature")
+
+
+def check_groups(split: SplitSpec, report: DatasetReport, sizes: SplitSizes, findings: Findings) -> None:
+    """Whether there are enough groups, where the report counts them."""
+    column = next((column for column in report.columns if column.name == split.group), None)
+    if column is None or column.distinct is None:
+        return
+    parts = sum(size > 0 for size in sizes) if split.folds is None else split.folds + (sizes.test > 0)
+    if column.distinct < parts:
+        message = f"column '{column.name}' has {column.distinct} groups, and there are {parts} parts to fill"
+        findings.refuse("/split/group", message)
 
 
 def filled_split(

@@ -14,11 +14,11 @@ from softreg_core.spec.fit import link_is_log, misfit_of_task
 from softreg_core.spec.formula import describe
 from softreg_core.spec.heads import extra_outputs
 from softreg_core.spec.inputs import InputShape
-from softreg_core.spec.resolve.columns import feature_columns, split_columns, target_columns
+from softreg_core.spec.resolve.columns import feature_columns, split_columns, target_columns, weight_columns
 from softreg_core.spec.resolve.controls import check_controls, filled_monitors, with_monitor_of_stopping
 from softreg_core.spec.resolve.findings import Findings
 from softreg_core.spec.resolve.network import check_network
-from softreg_core.spec.resolve.parts import check_classes_of_parts, check_dividing_columns, filled_split, part_sizes
+from softreg_core.spec.resolve.parts import check_classes_of_parts, check_groups, check_roles, filled_split, part_sizes
 from softreg_core.spec.resolve.target import (
     TaskKind,
     check_counts,
@@ -73,11 +73,12 @@ def resolve(spec: TrainSpec, report: DatasetReport) -> Resolution:
     spec = with_monitor_of_stopping(spec)
     findings = Findings()
     targets = target_columns(spec.task, report, findings)
-    dividing = split_columns(spec.split, report, findings)
-    features = feature_columns(spec, report, targets, dividing, findings)
-    findings.problems += check_cells(spec.task, report, features, [*targets, *dividing])
+    others = [*split_columns(spec.split, report, findings), *weight_columns(spec.task, report, findings)]
+    features = feature_columns(spec, report, targets, others, findings)
+    findings.problems += check_cells(spec.task, report, features, [*targets, *others])
     sizes = part_sizes(spec.split, report, findings)
-    check_dividing_columns(spec.split, targets, features, findings)
+    check_roles(spec, targets, features, findings)
+    check_groups(spec.split, report, sizes, findings)
     if not targets and spec.task.kind == "auto":
         raise findings.refusal()  # whatever else there is depends on the task, which is not known
     kind = task_kind(spec.task, targets, findings)

@@ -71,3 +71,15 @@ def test_the_seed_and_the_step_decide_and_nothing_else(pixels):
     assert not torch.equal(first, changed(pixels, 3, 8, **everything))
     assert not torch.equal(first, changed(pixels, 4, 7, **everything))
     assert torch.equal(first.float(), changed(pixels.float(), 3, 7, **everything))
+
+
+def test_bytes_that_are_mixed_keep_the_scale_that_the_network_gives_bytes(pixels):
+    from softreg_core.engine.perturb import perturbed
+    from softreg_core.spec.penalties import PenaltiesSpec
+
+    seen = perturbed(part(pixels), PenaltiesSpec(mixup=1.0), 0, 0, is_regression=False)
+    (mixed,) = seen.rows.inputs
+    assert mixed.dtype == torch.float32
+    assert mixed.max() <= 1.0
+    own = seen.share * pixels.float() / 255.0
+    assert (mixed >= own - 1e-6).all()

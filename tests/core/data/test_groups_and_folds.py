@@ -219,3 +219,27 @@ def test_more_folds_than_rows_are_refused():
     with pytest.raises(SpecError) as caught:
         parts_of(people(rows=8), folds=9, stratify=False)
     assert "/split/folds" in {problem.pointer for problem in caught.value.problems}
+
+
+def test_fewer_groups_than_parts_are_refused_at_submit_where_the_report_counts_them():
+    table = table_from_arrays(np.column_stack([np.arange(40.0), np.arange(40) // 20]), np.arange(40) % 2)
+    parts_of(table, group="features.1")
+    with pytest.raises(SpecError) as caught:
+        parts_of(table, group="features.1", folds=3)
+    assert [problem.pointer for problem in caught.value.problems] == ["/split/group"]
+
+
+@pytest.mark.parametrize(
+    ("document", "pointer"),
+    [
+        ({"split": {"group": "target"}}, "/split/group"),
+        ({"split": {"column": "features.1"}, "task": {"features": ["features.0", "features.1"]}}, "/split/column"),
+        ({"task": {"weight": "target"}}, "/task/weight"),
+        ({"task": {"weight": "features.1", "features": ["features.1"]}}, "/task/weight"),
+        ({"task": {"weight": "features.2"}}, "/task/weight"),
+    ],
+)
+def test_a_column_with_another_role_is_neither_learned_nor_learned_from(document, pointer):
+    with pytest.raises(SpecError) as caught:
+        resolve(TrainSpec.model_validate(document), people().report)
+    assert pointer in {problem.pointer for problem in caught.value.problems}
