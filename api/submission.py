@@ -13,6 +13,7 @@ from api.intake import SAMPLE_IDS, find_or_make
 from api.refusals import InvalidRequestError
 from api.runtime import Runtime
 from api.schemas.jobs import JobCreate
+from api.teacher import problem_of_teacher
 from softreg_core.data.report import DatasetReport
 from softreg_core.errors import Problem, SpecError, UserError
 from softreg_core.spec import Resolution, TrainSpec, problems_of, resolve
@@ -94,6 +95,9 @@ class Submission:
         if resolution.parameters > most:
             message = f"the net has {resolution.parameters} parameters, and at most {most} are taken"
             raise _spec_error([Problem("/net", message)])
+        problem = problem_of_teacher(self.connection, self.tenant_id, resolution)
+        if problem is not None:
+            raise _spec_error([problem])
         return resolution
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
 from softreg_jobs.blobs import Blob
 from softreg_jobs.errors import NotFoundError
 from softreg_jobs.paging import Page, page
-from softreg_jobs.records import Checkpoint, Event, Export, File, Job, JobOutline, Model, Transition
+from softreg_jobs.records import Checkpoint, Event, Export, File, Job, JobOutline, Model, Origin, Transition
 from softreg_jobs.states import JobState
 from softreg_jobs.tables import (
     attempts,
@@ -34,6 +34,7 @@ __all__ = [
     "events_of",
     "get_job",
     "get_model",
+    "get_origin",
     "get_outline",
     "jobs_ahead",
     "list_jobs",
@@ -265,6 +266,22 @@ def get_model(connection: Connection, tenant_id: str, model_id: str) -> Model:
         exports=[Export(export.name, export.state, export.reason, export.facts) for export in built],
         created_at=row.created_at,
     )
+
+
+def get_origin(connection: Connection, tenant_id: str, model_id: str) -> Origin:
+    """What a model was trained by.
+
+    Raises:
+        NotFoundError: the tenant has no such model.
+    """
+    row = connection.execute(
+        select(jobs.c.spec, jobs.c.resolution)
+        .join(models, models.c.job_id == jobs.c.id)
+        .where(models.c.id == model_id, models.c.tenant_id == tenant_id)
+    ).first()
+    if row is None:
+        raise NotFoundError("model", model_id)
+    return Origin(row.spec, row.resolution)
 
 
 def cursor_key(connection: Connection) -> bytes:

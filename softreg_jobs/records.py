@@ -11,7 +11,7 @@ from softreg_core.data.report import DatasetReport
 from softreg_jobs.blobs import Blob
 from softreg_jobs.states import JobState
 
-__all__ = ["Checkpoint", "Dataset", "Event", "Export", "File", "Job", "JobOutline", "Model", "Transition"]
+__all__ = ["Checkpoint", "Dataset", "Event", "Export", "File", "Job", "JobOutline", "Model", "Origin", "Transition"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +131,16 @@ class Model:
     """Those that are there."""
     exports: Sequence[Export]
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a model was trained by."""
+
+    spec: dict[str, Any]
+    """Resolved."""
+    resolution: dict[str, Any]
+    """What followed from spec and dataset together: shape, labels."""
 
 
 @dataclass(frozen=True, slots=True)

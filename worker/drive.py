@@ -31,6 +31,7 @@ T = TypeVar("T")
 _LISTEN_SECONDS = 0.1
 _RETRY_SECONDS = 0.25
 _MEDIA_TYPES = {".json": "application/json", ".md": "text/markdown"}
+_TEACHER_FILES = (FILE_NAMES["safetensors"], "model.json")
 log = structlog.get_logger("drive")
 
 
@@ -119,7 +120,17 @@ class Drive:
             resume=resume,
             best=best,
             data_sha256=mine.dataset_sha256,
+            teacher=self._teacher_files(directory),
         )
+
+    def _teacher_files(self, directory: Path) -> tuple[FileRef, ...]:
+        files = {name: blob for name, blob in self._attempt.mine.teacher.items() if name in _TEACHER_FILES}
+        target = directory / "teacher"
+        if files:
+            target.mkdir()
+        for name, blob in files.items():
+            self._fetch(blob, target / name)
+        return tuple(FileRef(str(target / name), blob.sha256, blob.size) for name, blob in files.items())
 
     def _checkpoint_file(self, stored: store.StoredCheckpoint | None, directory: Path) -> FileRef | None:
         if stored is None:

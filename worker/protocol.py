@@ -48,13 +48,16 @@ class RunRequest:
     best: FileRef | None = None
     data_sha256: str = ""
     """Of the file that the dataset was made of: what its owner knows it by."""
+    teacher: tuple[FileRef, ...] = ()
+    """The model that the job learns from: its files, under their own names in a directory of their own."""
 
     @classmethod
     def from_message(cls, message: dict[str, Any]) -> RunRequest:
         """The request in a decoded `run` message."""
         files = {name: FileRef(**message[name]) if message[name] else None for name in ("dataset", "resume", "best")}
         plain = {name: message[name] for name in ("directory", "device", "spec", "data_sha256")}
-        return cls(**plain, **files)  # type: ignore[arg-type]
+        teacher = tuple(FileRef(**file) for file in message["teacher"])
+        return cls(**plain, **files, teacher=teacher)  # type: ignore[arg-type]
 
     def as_message(self) -> dict[str, Any]:
         """The `run` message."""

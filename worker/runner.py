@@ -24,6 +24,7 @@ from worker.protocol import Action, ExportRequest, FileRef, RunRequest, decode, 
 
 if TYPE_CHECKING:
     from softreg_core.engine import TrainingState
+    from softreg_core.export.load import LoadedModel
 
 __all__ = ["main"]
 
@@ -101,7 +102,8 @@ def _train(request: RunRequest, wish: Any) -> Iterator[tuple[str, dict[str, Any]
     table = load_table(_verified(request.dataset))
     data = prepare(spec, table)
     resume, best = _state(request.resume), _state(request.best)
-    for event in train(spec, data, resume=resume, resume_best=best, control=wish, device=request.device):
+    further = {"teacher": _teacher(request), "control": wish, "device": request.device}
+    for event in train(spec, data, resume=resume, resume_best=best, **further):
         match event:
             case events.Started():
                 yield (
@@ -180,6 +182,21 @@ def _state(ref: FileRef | None) -> TrainingState | None:
     from softreg_core.engine import load_state
 
     return None if ref is None else load_state(_verified(ref))
+
+
+def _teacher(request: RunRequest) -> LoadedModel | None:
+    """The model that the job learns from, where it needs one."""
+    from softreg_core.errors import DataError
+    from softreg_core.export.load import load
+    from softreg_core.spec import TrainSpec
+    from softreg_core.spec.beside import teacher_of
+
+    teacher = teacher_of(TrainSpec.model_validate(request.spec).loss)
+    if teacher is None or teacher.source.kind != "model":
+        return None
+    if not request.teacher:
+        raise DataError(f"the teacher, model '{teacher.source.model}', is gone", "no_teacher")
+    return load(next(iter({_verified(file).parent for file in request.teacher})))
 
 
 def _verified(ref: FileRef) -> Path:

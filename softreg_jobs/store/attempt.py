@@ -5,8 +5,8 @@ Every write is guarded by the claim's fence. A worker that lost its lease gets F
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -17,6 +17,7 @@ from softreg_jobs.blobs import Blob, discard, publish
 from softreg_jobs.errors import FencedError
 from softreg_jobs.ids import new_id
 from softreg_jobs.states import ACTIVE, Actor, JobState
+from softreg_jobs.store.files import files_of
 from softreg_jobs.store.moves import add_event, move
 from softreg_jobs.tables import attempts, blobs, checkpoints, datasets, job_events, jobs, leases, metrics, now
 
@@ -58,6 +59,8 @@ class Claim:
     best: StoredCheckpoint | None
     dataset_sha256: str = ""
     """Of the file that was uploaded; `dataset` is what was made of it."""
+    teacher: Mapping[str, Blob] = field(default_factory=dict)
+    """The files of the model that the job learns from, by name; empty where there is none, or it is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +138,13 @@ def claim(
         dataset_sha256=data.uploaded_sha256,
         resume=resume,
         best=_stored_checkpoint(connection, row.best_checkpoint_id),
+        teacher=_teacher(connection, row.tenant_id, row.spec),
     )
+
+
+def _teacher(connection: Connection, tenant_id: str, spec: dict[str, Any]) -> dict[str, Blob]:
+    model_id = ((spec["loss"]["divergence"] or {}).get("source") or {}).get("model")
+    return {} if model_id is None else files_of(connection, tenant_id, model_id)
 
 
 def _kinds_in_turn(connection: Connection, kinds: Sequence[str]) -> list[str]:

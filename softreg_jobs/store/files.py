@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, insert, select
 
 from softreg_jobs.blobs import Blob, publish
-from softreg_jobs.tables import model_files
+from softreg_jobs.tables import blobs, model_files, models
 
-__all__ = ["ModelFile", "add_file"]
+__all__ = ["ModelFile", "add_file", "files_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +31,14 @@ def add_file(connection: Connection, model_id: str, file: ModelFile) -> None:
     connection.execute(
         insert(model_files).values(model_id=model_id, name=file.name, blob_id=file.blob.id, media_type=file.media_type)
     )
+
+
+def files_of(connection: Connection, tenant_id: str, model_id: str) -> dict[str, Blob]:
+    """The published files of a tenant's model, by name; none where there is no such model."""
+    rows = connection.execute(
+        select(model_files.c.name, blobs.c.id, blobs.c.sha256, blobs.c.size)
+        .join(blobs, blobs.c.id == model_files.c.blob_id)
+        .join(models, models.c.id == model_files.c.model_id)
+        .where(models.c.id == model_id, models.c.tenant_id == tenant_id)
+    )
+    return {name: Blob(*facts) for name, *facts in rows}
