@@ -13,6 +13,7 @@ from softreg_core.engine.batches import Batches, ResidentBatches
 from softreg_core.engine.beside import Teacher, build_beside
 from softreg_core.engine.best import BestEpoch
 from softreg_core.engine.events import EpochEnded, Finished, Progress, StepLogged, TrainedModel
+from softreg_core.engine.ledger import GradientLedger, with_shares
 from softreg_core.engine.patience import patience_of
 from softreg_core.engine.rates import Rates
 from softreg_core.engine.record import LossRecord
@@ -65,6 +66,7 @@ class Run:
         self._stepper = self._build_stepper(data, total_steps, teacher)
         steps_between_readings = min(self.steps_per_epoch, _STEPS_PER_READING)
         self._record = LossRecord(steps_between_readings * self._batches.most_rows, device)
+        self._ledger = GradientLedger(spec, self.steps_per_epoch)
         self._recovery = Recovery(spec.training.on_nonfinite)
         self._stopping = patience_of(spec.training.early_stopping, spec.checkpoints.monitor)
         self.best = BestEpoch(spec.checkpoints.monitor, is_kept=spec.checkpoints.keep_best)
@@ -161,7 +163,6 @@ class Run:
     def _steps(self, control: Control) -> Generator[Progress | StepLogged, None, str | None]:
         """Up to the end of the epoch, or until a step is undone: then the batches are others."""
         self._stepper.begin_epoch()
-        log_every = self.spec.training.log_every
         spoke_at = time.monotonic()
         for batch in self._batches(self.epoch, self.step_in_epoch):
             reason = control()
@@ -170,17 +171,33 @@ class Run:
             outcome = self._take_step(batch)
             if outcome is None:
                 return None
-            if log_every is not None and self.step % log_every == 0:
-                yield StepLogged(self.step, self.epoch, outcome.means())
+            logged = self._logged(outcome)
+            if logged:
+                yield StepLogged(self.step, self.epoch, logged)
             if time.monotonic() - spoke_at >= _PROGRESS_SECONDS:
                 spoke_at = time.monotonic()
                 yield Progress(self.step, self.epoch)
         return None
 
+    def _logged(self, outcome: Outcome) -> dict[str, float]:
+        """What is told of the step that was just taken; nothing of most."""
+        log_every = self.spec.training.log_every
+        found = {}
+        if log_every is not None and self.step % log_every == 0:
+            found = with_shares(outcome.means(), is_convex=self._is_convex)
+        if self._ledger.is_of_steps:
+            found |= self._ledger.take()
+        return {f"step.{name}": value for name, value in found.items()}
+
+    @property
+    def _is_convex(self) -> bool:
+        return self.spec.loss.combine == "convex"
+
     def _take_step(self, batch: Part) -> Outcome | None:
         """One step; None when the one before it was undone instead."""
         here = self._recovery.here(self._stepper, self._record)
-        outcome = self._stepper.take(batch, self.step)
+        wants = self._ledger.wants(self.step_in_epoch, self.step)
+        outcome = self._stepper.take(batch, self.step, self._ledger.observe if wants else None)
         if outcome.is_taken:
             self._record.add(outcome.columns)
         elif self._recovery.how == "skip":
@@ -246,7 +263,8 @@ class Run:
         return tuple(advise_at(self.spec.loss, self.preprocessing.outputs, sigma2, alpha))
 
     def _trained_metrics(self) -> dict[str, float]:
-        metrics = {f"train.{name}": value for name, value in self._record.means().items()}
+        means = with_shares(self._record.means(), is_convex=self._is_convex)
+        metrics = {f"train.{name}": value for name, value in (means | self._ledger.take()).items()}
         if self._rates.is_scheduled or self._recovery.how == "rewind":
             metrics["train.learning_rate"] = self._stepper.rate
         return metrics | self._recovery.metrics()

@@ -37,12 +37,12 @@ class Outcome(NamedTuple):
     """False where loss or gradient was not finite and somebody asked to look: then nothing was updated."""
 
     def means(self) -> dict[str, float]:
-        """`step.loss` and the other series, over the step's examples; waits for the device."""
+        """`loss` and the other series, over the step's examples; waits for the device."""
         weight = self.columns.get("weight")
         names = [name for name in self.columns if name != "weight"]
         stacked_PB = torch.stack([self.columns[name].detach() for name in names])
         means_P = stacked_PB.mean(1) if weight is None else (stacked_PB * weight).sum(1) / weight.sum()
-        return {f"step.{'loss' if n == 'total' else n}": v for n, v in zip(names, means_P.tolist(), strict=True)}
+        return {"loss" if n == "total" else n: v for n, v in zip(names, means_P.tolist(), strict=True)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -212,7 +212,10 @@ class Stepper:
             of_weights["l1"] = l1(self._penalised, penalties.l1)
         if penalties.l2 and self._penalised:
             of_weights["l2"] = l2(self._penalised, penalties.l2)
-        return Terms(seen.parts(loss_of), weight, of_examples, of_weights)
+        parts = seen.parts(loss_of)
+        weighing = self.loss.weighing
+        alpha = 0.0 if parts.divergence is None else self.loss.weight_of_divergence(step)
+        return Terms(parts, weight, of_examples, of_weights, alpha, weighing.is_convex)
 
     def _weight(self, rows: Part) -> Tensor | None:
         if self._class_weight_K is None:

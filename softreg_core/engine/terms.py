@@ -28,6 +28,19 @@ class Terms:
     """Penalties per example, (B,), by series."""
     of_weights: dict[str, Tensor] = field(default_factory=dict)
     """Penalties of the weights, scalars, by series."""
+    alpha: float | Tensor = 0.0
+    """The divergence's weight at this step."""
+    is_convex: bool = False
+    """The base weighs 1 - alpha."""
+
+    def weighted(self) -> tuple[Tensor, Tensor | None]:
+        """Base and divergence as they enter the total, (B,) each; no divergence where there is none."""
+        base_B, divergence_B = self.parts.base, self.parts.divergence
+        if divergence_B is None:
+            return base_B, None
+        if isinstance(self.alpha, float) and self.alpha == 0.0:  # not multiplied: it may be infinite
+            return base_B, torch.zeros_like(divergence_B)
+        return (1.0 - self.alpha) * base_B if self.is_convex else base_B, self.alpha * divergence_B
 
     @property
     def total(self) -> Tensor:
@@ -52,6 +65,9 @@ class Terms:
     def columns(self) -> dict[str, Tensor]:
         """What is logged of each example, by series, (B,) each."""
         columns = {name: part for name, part in self.parts._asdict().items() if part is not None}
+        weighted_B = self.weighted()[1]
+        if weighted_B is not None:
+            columns["weighted.divergence"] = weighted_B
         if self.of_examples or self.of_weights:
             shared = {name: penalty.expand_as(self.parts.total) for name, penalty in self.of_weights.items()}
             penalties = self.of_examples | shared

@@ -167,6 +167,10 @@ class Loss(nn.Module, ABC, Generic[Pair]):
             base_B = 0.5 * (base_B + self.base(self._pair(other, target, None, None)))
         return self.weighing.parts(base_B, self._other(prediction, other), step)
 
+    def weight_of_divergence(self, step: int) -> float | Tensor:
+        """What the divergence is multiplied by in the total of the last call, a call of this step in training."""
+        return self.weighing.alpha_at(step) * self._unit()
+
     def _unit(self) -> float | Tensor:
         """What alpha is counted in."""
         source = self._variance if self.weighing.is_in_sigma2 else None

@@ -5,13 +5,30 @@ from __future__ import annotations
 from softreg_core.spec.bases import BaseSpec
 from softreg_core.spec.divergences import DivergenceSpec, FixedVarianceSpec, TeacherSpec, TwinSpec
 
-__all__ = ["couples_a_batch", "has_logits", "label_threshold", "link_is_log", "misfit_of_divergence", "misfit_of_task"]
+__all__ = [
+    "couples_a_batch",
+    "has_logits",
+    "label_threshold",
+    "link_is_log",
+    "misfit_of_divergence",
+    "misfit_of_monitor",
+    "misfit_of_task",
+]
 
 _OF_CLASSES = ("cross_entropy", "brier", "generalized_cross_entropy", "symmetric_cross_entropy", "focal")
 # Their outputs are logits: of one class among several, or of labels that are true or false each by itself.
 _OF_LOGITS = (*_OF_CLASSES, "binary_cross_entropy")
 # Those whose residual a divergence of residuals works on too; brier's is that of the probabilities.
 _WITH_RESIDUALS = ("half_squared_error", "huber", "absolute_error", "gaussian_nll", "brier")
+
+_TASKS_OF_METRICS = {
+    "val.accuracy": ("classification", "multilabel"),
+    "val.subset_accuracy": ("multilabel",),
+    "val.nll": ("classification",),
+    "val.r2": ("regression",),
+    "val.mae": ("regression",),
+    "val.rmse": ("regression",),
+}
 
 
 def misfit_of_divergence(base: BaseSpec, divergence: DivergenceSpec) -> str | None:
@@ -70,6 +87,16 @@ def misfit_of_task(base: BaseSpec, task: str) -> str | None:
         )
     if task == "multilabel" and base.kind in _OF_CLASSES:
         return f"{base.kind} compares classes of which one is true; for several labels choose binary_cross_entropy"
+    return None
+
+
+def misfit_of_monitor(monitor: str, task: str, base: BaseSpec) -> str | None:
+    """Why `monitor` is not measured in each epoch; None when it is."""
+    tasks = _TASKS_OF_METRICS.get(monitor)
+    if tasks is not None and task not in tasks:
+        return f"{monitor} does not exist for {task}"
+    if monitor == "val.nll" and not has_logits(base):
+        return f"{monitor} needs probabilities, and the outputs of base {base.kind} are none"
     return None
 
 

@@ -26,7 +26,17 @@ DEVICE_PATTERN = r"^(auto|cpu|cuda|cuda:[0-9]{1,3})$"
 Seed = Annotated[Int, Field(ge=0, le=2**63 - 1)]
 
 
-Monitor = Literal["auto", "val.loss", "val.base", "val.accuracy", "val.subset_accuracy", "val.r2", "val.mae"]
+Monitor = Literal[
+    "auto",
+    "val.loss",
+    "val.base",
+    "val.accuracy",
+    "val.subset_accuracy",
+    "val.nll",
+    "val.r2",
+    "val.mae",
+    "val.rmse",
+]
 Weight = Annotated[Number, Field(ge=0.0, le=1e9)]
 
 
@@ -80,6 +90,11 @@ class TrainingSpec(SpecModel):
     learning rate, at most ten times."""
     log_every: Annotated[Annotated[Int, Field(ge=1, le=1_000_000)] | None, _later(None)] = None
     """Also log every so many steps, besides each epoch."""
+    gradient_terms: Annotated[Literal["epoch", "none"] | Annotated[Int, Field(ge=1, le=1_000_000)], _later("epoch")] = (
+        "epoch"
+    )
+    """When the gradients of base and divergence are taken apart: at the last step of each epoch, or every so many
+    steps. Each time costs two backward passes more."""
 
 
 class CheckpointsSpec(SpecModel):
@@ -102,8 +117,8 @@ _NEITHER = {"divergence", "gradient_norm", "learning_rate", "rewinds", "sigma2",
 
 
 def has_best(metric: str) -> bool:
-    """Whether more or less of a metric is better by itself; of a divergence, say, neither is."""
-    return metric.rpartition(".")[2] not in _NEITHER
+    """Whether more or less of a metric is better by itself; of a divergence, say, or a share, neither is."""
+    return metric.count(".") < 2 and metric.rpartition(".")[2] not in _NEITHER
 
 
 class ResourcesSpec(SpecModel):

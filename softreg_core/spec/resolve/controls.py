@@ -6,7 +6,7 @@ from typing import Any
 
 from softreg_core.spec.divergences import CategoricalSpec
 from softreg_core.spec.estimate import rows_of_batch
-from softreg_core.spec.fit import couples_a_batch
+from softreg_core.spec.fit import couples_a_batch, misfit_of_monitor
 from softreg_core.spec.inputs import InputShape
 from softreg_core.spec.resolve.findings import Findings
 from softreg_core.spec.split import SplitSizes
@@ -61,19 +61,12 @@ def _check_monitors(spec: TrainSpec, findings: Findings) -> None:
     for pointer, monitor in watching:
         if not is_validated:
             findings.refuse(pointer, "there are no validation rows to watch")
-        elif monitor in _foreign(spec.task.kind):
-            findings.refuse(f"{pointer}/monitor", f"{monitor} does not exist for {spec.task.kind}")
+            continue
+        misfit = misfit_of_monitor(monitor, spec.task.kind, spec.loss.base)
+        if misfit is not None:
+            findings.refuse(f"{pointer}/monitor", misfit)
     if stopping is not None and is_validated:
         _check_best(spec, stopping, findings)
-
-
-def _foreign(kind: str) -> set[str]:
-    of_tasks = {
-        "classification": {"val.r2", "val.mae", "val.subset_accuracy"},
-        "multilabel": {"val.r2", "val.mae"},
-        "regression": {"val.accuracy", "val.subset_accuracy"},
-    }
-    return of_tasks.get(kind, set())
 
 
 def _check_best(spec: TrainSpec, stopping: EarlyStoppingSpec, findings: Findings) -> None:

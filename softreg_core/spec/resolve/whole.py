@@ -10,7 +10,7 @@ from softreg_core.spec.beside import misfit_of_twin
 from softreg_core.spec.cells import oversized_cells
 from softreg_core.spec.data import PreprocessSpec
 from softreg_core.spec.estimate import parameter_count, passes_per_step, steps_per_epoch
-from softreg_core.spec.fit import link_is_log, misfit_of_task
+from softreg_core.spec.fit import link_is_log, misfit_of_monitor, misfit_of_task
 from softreg_core.spec.formula import describe
 from softreg_core.spec.heads import extra_outputs
 from softreg_core.spec.inputs import InputShape
@@ -34,12 +34,6 @@ from softreg_core.spec.train import TrainSpec
 from softreg_core.spec.training import CheckpointsSpec
 
 __all__ = ["Resolution", "resolve"]
-
-_FOREIGN_METRICS: dict[TaskKind, set[str]] = {
-    "classification": {"val.r2", "val.mae", "val.subset_accuracy"},
-    "multilabel": {"val.r2", "val.mae"},
-    "regression": {"val.accuracy", "val.subset_accuracy"},
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +137,7 @@ def _filled(
             "task": spec.task.model_copy(update=task),
             "split": split,
             "preprocess": _filled_preprocess(spec, findings, kind),
-            "checkpoints": _filled_checkpoints(spec.checkpoints, findings, kind, is_validated=split.validation > 0.0),
+            "checkpoints": _filled_checkpoints(spec, findings, kind, is_validated=split.validation > 0.0),
         }
     )
 
@@ -158,14 +152,13 @@ def _filled_preprocess(spec: TrainSpec, findings: Findings, kind: TaskKind) -> P
     return preprocess.model_copy(update={"target": "none" if is_class or is_count else "standardize"})
 
 
-def _filled_checkpoints(
-    checkpoints: CheckpointsSpec, findings: Findings, kind: TaskKind, *, is_validated: bool
-) -> CheckpointsSpec:
+def _filled_checkpoints(spec: TrainSpec, findings: Findings, kind: TaskKind, *, is_validated: bool) -> CheckpointsSpec:
     own = "val.r2" if kind == "regression" else "val.accuracy"
-    foreign = _FOREIGN_METRICS[kind]
+    checkpoints = spec.checkpoints
     monitor = own if checkpoints.monitor == "auto" else checkpoints.monitor
-    if monitor in foreign:
-        findings.refuse("/checkpoints/monitor", f"{monitor} does not exist for {kind}")
+    misfit = misfit_of_monitor(monitor, kind, spec.loss.base)
+    if misfit is not None:
+        findings.refuse("/checkpoints/monitor", misfit)
     keep_best = checkpoints.keep_best
     if not is_validated and keep_best:
         if checkpoints.monitor != "auto":

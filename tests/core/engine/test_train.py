@@ -60,7 +60,8 @@ def test_series_are_those_of_the_task_and_the_loss(blobs, two_slopes, ready):
     spec, data = ready(blobs, training=one_epoch, split={"train": 0.6, "validation": 0.2, "test": 0.2})
     parts = {"loss", "base", "divergence"}
     (ended,) = of_kind(events_of(spec, data), EpochEnded)
-    assert set(ended.metrics) == {f"train.{p}" for p in parts} | {f"val.{p}" for p in parts} | {"val.accuracy"}
+    shown = {name for name in ended.metrics if name.count(".") == 1}  # the rest is the ledger of the terms
+    assert shown == {f"train.{p}" for p in parts} | {f"val.{p}" for p in parts} | {"val.accuracy"}
     finished = events_of(spec, data)[-1]
     assert set(finished.metrics) - set(ended.metrics) == {f"test.{p}" for p in parts} | {"test.accuracy"}
     spec, data = ready(two_slopes, training=one_epoch, loss={"divergence": None})
@@ -233,7 +234,7 @@ def test_threads_follow_the_work_and_are_set_back(blobs, ready):
 
 def test_without_validation_rows_there_are_no_such_metrics(blobs, ready):
     spec, data = ready(blobs, split={"train": 1.0, "validation": 0.0}, training={"epochs": 1})
-    assert set(fit(spec, data).metrics) == {"train.loss", "train.base", "train.divergence"}
+    assert {name.partition(".")[0] for name in fit(spec, data).metrics} == {"train"}
 
 
 def test_control_is_asked_before_every_step(blobs, ready):

@@ -149,6 +149,8 @@ RARE_PET = PET.model_copy(update={"level_counts": (18, 2)})
         ({"preprocess": {"target": "standardize"}}, PEOPLE, "/preprocess/target", "cannot be standardised"),
         ({"task": {"target": "wage"}, "split": {"stratify": True}}, PEOPLE, "/split/stratify", "regression"),
         ({"checkpoints": {"monitor": "val.r2"}}, PEOPLE, "/checkpoints/monitor", "does not exist"),
+        ({"checkpoints": {"monitor": "val.rmse"}}, PEOPLE, "/checkpoints/monitor", "does not exist"),
+        ({"checkpoints": {"monitor": "val.nll"}}, PEOPLE, "/checkpoints/monitor", "needs probabilities"),
         (
             {"net": {"norm": "batch"}, "training": {"batch_size": 15}},
             report(numeric("x"), PET, rows=20),

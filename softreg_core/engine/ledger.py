@@ -1,0 +1,96 @@
+"""The ledger of a loss's terms: what each weighs in the total, and how their gradients lie to each other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from softreg_core.engine.terms import Terms
+from softreg_core.spec.train import TrainSpec
+
+__all__ = ["GradientLedger", "with_shares"]
+
+_PENALTIES = ("label_smoothing", "l1", "l2")
+
+
+def with_shares(means: Mapping[str, float], *, is_convex: bool) -> dict[str, float]:
+    """Logged means, and beside them each term as it enters the total.
+
+    share of a term = weighted term / sum over the terms of |weighted term|
+
+    Args:
+        means: `loss`, `base`, perhaps `divergence`, `weighted.divergence` and penalties, which are weighted already.
+        is_convex: the base weighs 1 - alpha.
+
+    Returns:
+        `means`, and `share.*` of each term where there is more than one, negative for a term below 0; with a convex
+        sum `weighted.base` too.
+    """
+    found = dict(means)
+    penalties = {name: means[name] for name in _PENALTIES if name in means}
+    terms = {"base": means["base"]} | penalties
+    if "weighted.divergence" in means:
+        terms["divergence"] = means["weighted.divergence"]
+        if is_convex:
+            terms["base"] = means["loss"] - terms["divergence"] - sum(penalties.values())
+            found["weighted.base"] = terms["base"]
+    if len(terms) > 1:
+        size = sum(abs(value) for value in terms.values())
+        found |= {f"share.{name}": value / size if size else math.nan for name, value in terms.items()}
+    return found
+
+
+class GradientLedger:
+    """Gradients of base and divergence apart, at the steps where the spec asks for them.
+
+    Each costs a backward pass more. Nothing is kept from step to step, so a resumed run finds the same.
+    """
+
+    def __init__(self, spec: TrainSpec, steps_per_epoch: int) -> None:
+        self._every = spec.training.gradient_terms
+        self._steps_per_epoch = steps_per_epoch
+        self._seen_3: Tensor | None = None
+
+    def wants(self, step_in_epoch: int, step: int) -> bool:
+        """Whether to look at a step; both count the steps done before it."""
+        if isinstance(self._every, int):
+            return (step + 1) % self._every == 0
+        # The last of an epoch: what the epoch's other numbers are told with.
+        return self._every == "epoch" and step_in_epoch + 1 == self._steps_per_epoch
+
+    @property
+    def is_of_steps(self) -> bool:
+        """Whether it is told with steps and not with epochs."""
+        return isinstance(self._every, int)
+
+    def observe(self, terms: Terms, trained: Mapping[str, nn.Parameter]) -> None:
+        """Look at a step before it is differentiated."""
+        self._seen_3 = None
+        base_B, divergence_B = terms.weighted()
+        if divergence_B is None:
+            return
+        parameters = list(trained.values())
+        base, divergence = (_gradient(terms.mean(values_B), parameters) for values_B in (base_B, divergence_B))
+        # Of the relative vectors: the product of two norms may overflow where neither does.
+        norms = torch.stack([base.norm(), divergence.norm()])
+        unit_base, unit_divergence = base / norms[0], divergence / norms[1]
+        self._seen_3 = torch.cat([norms, torch.dot(unit_base, unit_divergence).unsqueeze(0)])
+
+    def take(self) -> dict[str, float]:
+        """What was seen since the last call, by series; waits for the device. Nothing where nothing was looked at."""
+        seen, self._seen_3 = self._seen_3, None
+        if seen is None:
+            return {}
+        return dict(zip(("gradient.base", "gradient.divergence", "gradient.cosine"), seen.tolist(), strict=True))
+
+
+def _gradient(value: Tensor, parameters: Iterable[nn.Parameter]) -> Tensor:
+    """One long vector; 0 where a parameter plays no part."""
+    of = list(parameters)
+    if not value.requires_grad:
+        return torch.zeros(sum(p.numel() for p in of), device=value.device)
+    found = torch.autograd.grad(value, of, retain_graph=True, allow_unused=True)
+    return torch.cat([(torch.zeros_like(p) if g is None else g).reshape(-1) for p, g in zip(of, found, strict=True)])
