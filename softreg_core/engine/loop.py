@@ -14,6 +14,7 @@ from softreg_core.engine.state import TrainingState
 from softreg_core.engine.threads import limited_threads
 from softreg_core.errors import NonFiniteLossError
 from softreg_core.spec.train import TrainSpec
+from softreg_core.spec.work import work_per_row
 
 __all__ = ["train"]
 
@@ -58,7 +59,8 @@ def train(
     run = Run(spec, data, torch.device(device), teacher)
     if resume is not None:
         run.restore(resume, resume_best)
-    with limited_threads(run.parameters, run.most_rows):
+    work = work_per_row(spec.net, data.preprocessing.shape, data.preprocessing.outputs)
+    with limited_threads(work.multiplications, run.most_rows):
         yield _started(run)
         try:
             yield from _epochs(run, control or _never, keep_step_losses=keep_step_losses)

@@ -14,16 +14,22 @@ __all__ = ["limited_threads", "threads_for"]
 _WORK_PER_THREAD = 20_000_000
 
 
-def threads_for(parameters: int, batch_size: int, available: int) -> int:
-    """Threads for a step of about 6 * parameters * batch_size operations: 1 for small work, at most `available`."""
-    return max(1, min(available, 6 * parameters * batch_size // _WORK_PER_THREAD))
+def threads_for(multiplications: int, batch_size: int, available: int) -> int:
+    """Threads for a step of about 6 * multiplications * batch_size operations: 1 for small work, at most `available`.
+
+    Args:
+        multiplications: of one row, forward; backward has twice as many.
+        batch_size: rows.
+        available: threads.
+    """
+    return max(1, min(available, 6 * multiplications * batch_size // _WORK_PER_THREAD))
 
 
 @contextmanager
-def limited_threads(parameters: int, batch_size: int) -> Iterator[None]:
+def limited_threads(multiplications: int, batch_size: int) -> Iterator[None]:
     """Torch's thread count, which is the whole process's, set for a job and set back after it."""
     before = torch.get_num_threads()
-    torch.set_num_threads(threads_for(parameters, batch_size, before))
+    torch.set_num_threads(threads_for(multiplications, batch_size, before))
     try:
         yield
     finally:

@@ -13,10 +13,18 @@ from torch import Tensor, nn
 
 from softreg_core.losses import Loss
 
-__all__ = ["EVALUATION_ROWS", "evaluate"]
+__all__ = ["EVALUATION_ROWS", "evaluate", "evaluation_rows"]
 
 EVALUATION_ROWS = 4096
-"""Rows of one batch. It bounds memory, and is the batch of a loss that takes statistics over its batch."""
+"""Rows of one batch, at most. It bounds memory, and is the batch of a loss that takes statistics over its batch."""
+
+# 256 MB of float32.
+_NUMBERS_AT_ONCE = 2**26
+
+
+def evaluation_rows(net: nn.Module) -> int:
+    """Rows of one batch for a network of `build_net`: fewer where each needs much memory."""
+    return min(EVALUATION_ROWS, max(1, _NUMBERS_AT_ONCE // getattr(net, "numbers_per_row", 1)))
 
 
 @torch.no_grad()
@@ -52,8 +60,9 @@ def evaluate(
     net.eval()
     loss.eval()
     sums: dict[str, Tensor] = {}
-    for start in range(0, target.shape[0], EVALUATION_ROWS):
-        rows = slice(start, start + EVALUATION_ROWS)
+    at_once = evaluation_rows(net)
+    for start in range(0, target.shape[0], at_once):
+        rows = slice(start, start + at_once)
         prediction, variance = loss.split(net(*(tensor[rows] for tensor in inputs)))
         parts = loss(prediction, target[rows], variance=variance)._asdict()
         agreement = _agreement(loss.values(prediction), target[rows], label_threshold, has_logits=has_logits)

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from softreg_core.evaluate.measure import EVALUATION_ROWS
+from softreg_core.evaluate.measure import evaluation_rows
 from softreg_core.keyed import key_of
 from softreg_core.losses import Loss
 
@@ -66,8 +66,9 @@ def collect(
     predictions: list[Tensor] = []
     variances: list[Tensor] = []
     losses: dict[str, list[Tensor]] = {}
-    for start in range(0, target.shape[0], EVALUATION_ROWS):
-        batch = slice(start, start + EVALUATION_ROWS)
+    at_once = evaluation_rows(net)
+    for start in range(0, target.shape[0], at_once):
+        batch = slice(start, start + at_once)
         prediction, variance = loss.split(net(*(tensor[batch] for tensor in inputs)))
         predictions.append(loss.values(prediction).float())
         if variance is not None:

@@ -21,7 +21,7 @@ from softreg_core.data.cells import RawCells, spelled
 from softreg_core.data.preprocessing import Preprocessing
 from softreg_core.errors import DataError, IntegrityError
 from softreg_core.evaluate.document import EvaluationReport
-from softreg_core.evaluate.measure import EVALUATION_ROWS, evaluate
+from softreg_core.evaluate.measure import evaluate, evaluation_rows
 from softreg_core.evaluate.outputs import collect
 from softreg_core.export.document import DOCUMENT_NAME, ModelDocument
 from softreg_core.export.teach import teach
@@ -141,7 +141,8 @@ class LoadedModel:
     def _outputs(self, rows: Any) -> Tensor:
         inputs = self._inputs(rows)
         # In the batches of evaluation: another batch size may round differently.
-        batches = (slice(start, start + EVALUATION_ROWS) for start in range(0, len(inputs[0]), EVALUATION_ROWS))
+        at_once = evaluation_rows(self.net)
+        batches = (slice(start, start + at_once) for start in range(0, len(inputs[0]), at_once))
         outputs = [self.net(*(tensor[rows] for tensor in inputs)) for rows in batches]
         return torch.cat(outputs) if outputs else torch.empty((0, self.document.outputs + self.loss.extra_outputs))
 

@@ -20,6 +20,7 @@ from softreg_core.nets.transformer import build_transformer
 from softreg_core.spec.inputs import InputShape
 from softreg_core.spec.net import NetSpec
 from softreg_core.spec.net_fit import misfit_of_net
+from softreg_core.spec.work import work_per_row
 
 __all__ = ["NETS", "build_net"]
 
@@ -54,6 +55,8 @@ def build_net(
     generator = torch.Generator()
     generator.manual_seed(seed_of(seed, "init"))
     net = NETS[net_spec.kind](net_spec, shape, outputs, generator)
+    # For evaluation, which takes as many rows at once as memory should hold.
+    net.numbers_per_row = work_per_row(net_spec, shape, outputs).numbers  # type: ignore[assignment]
     if statistics:
         _fill(dict(net.named_buffers()), statistics)
     return net

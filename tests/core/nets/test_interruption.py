@@ -9,12 +9,23 @@ import pytest
 from softreg_core.engine import Finished, Stopped, train
 from softreg_core.errors import DataError
 
-NETS = [{"dropout": 0.3}, {"norm": "batch", "dropout": 0.2, "hidden": [16, 8]}, {"norm": "layer"}]
+PIXELS = {"kind": "image", "channels": 1, "height": 1, "width": 5}
+NETS = [
+    {"dropout": 0.3},
+    {"norm": "batch", "dropout": 0.2, "hidden": [16, 8]},
+    {"norm": "layer"},
+    {"kind": "linear"},
+    {"kind": "transformer", "width": 8},
+    {"kind": "cnn", "channels": [4, 4], "dropout": 0.5},
+    {"kind": "resnet", "width": 2},
+]
 
 
-@pytest.mark.parametrize("net", NETS, ids=lambda net: "-".join(net))
+@pytest.mark.parametrize("net", NETS, ids=lambda net: net.get("kind", "-".join(net)))
 def test_stopping_within_an_epoch_changes_no_bit(blobs, ready, digest, net):
-    spec, data = ready(blobs, net=net, training={"epochs": 2, "batch_size": 16}, checkpoints={"keep_best": False})
+    task = {"input": PIXELS} if net.get("kind") in ("cnn", "resnet") else {}
+    training, checkpoints = {"epochs": 2, "batch_size": 16}, {"keep_best": False}
+    spec, data = ready(blobs, task=task, net=net, training=training, checkpoints=checkpoints)
     whole = list(train(spec, data))[-1]
     for steps in (1, 3, 6):
         answers = itertools.chain([None] * steps, itertools.repeat("stop"))
