@@ -16,6 +16,7 @@ Other structs, maps, unions and lists of anything else are refused.
 
 from __future__ import annotations
 
+import itertools
 from typing import Protocol
 
 import numpy as np
@@ -249,16 +250,34 @@ class _Lists(_Base):
 
     def add(self, array: pa.Array) -> None:
         array = _decoded(array)
-        for row, cell in enumerate(array, start=self.rows + 1):
+        is_missing = _missing(array).tolist()
+        ends = array.offsets.to_numpy().tolist()
+        # Numbers at once: one row after the other would cost ten times as much.
+        flat = None if self._is_nested else _floats(array.values[ends[0] : ends[-1]]).reshape(-1, 1)
+        for index, (start, end) in enumerate(itertools.pairwise(ends)):
+            row = self.rows + index + 1
             # A list without steps has nothing to learn from: it counts as missing.
-            steps = self._steps(cell.values, row) if cell.is_valid and len(cell.values) else None
-            if self._cells is None:
-                if steps is None:
-                    self._before += 1
-                    continue
-                self._cells = self._begun(steps.shape[1])
-            self._cells.add(steps)
+            if is_missing[index] or start == end:
+                self._add(None)
+                continue
+            self._check_size(end - start, 1, row)
+            self._add(
+                self._steps(array.values[start:end], row) if flat is None else flat[start - ends[0] : end - ends[0]]
+            )
         self.rows += len(array)
+
+    def _add(self, steps: NDArray[np.float64] | None) -> None:
+        if self._cells is None:
+            if steps is None:
+                self._before += 1
+                return
+            self._cells = self._begun(steps.shape[1])
+        self._cells.add(steps)
+
+    def _check_size(self, steps: int, width: int, row: int) -> None:
+        if steps > self.limits.steps or width > self.limits.channels:
+            message = f"more than {self.limits.steps} steps, or {self.limits.channels} values in one"
+            raise self.misfit(row, message, "too_long")
 
     def _begun(self, width: int) -> Sequences:
         cells = Sequences(width, self._dtype)
@@ -267,24 +286,19 @@ class _Lists(_Base):
         return cells
 
     def _steps(self, values: pa.Array, row: int) -> NDArray[np.float64]:
-        """The steps (T, D) of one row."""
+        """The steps (T, D) of one row of lists."""
         steps = len(values)
-        if self._is_nested:
-            if values.null_count:
-                raise self.misfit(row, "a step that is null", "steps")
-            flat = values.flatten()
-            width, rest = divmod(len(flat), steps)
-            lengths = {width} if types.is_fixed_size_list(values.type) else set(values.value_lengths().to_pylist())
-            if rest or not width or lengths != {width}:
-                raise self.misfit(row, "steps with different numbers of values", "steps")
-        else:
-            flat, width = values, 1
+        if values.null_count:
+            raise self.misfit(row, "a step that is null", "steps")
+        flat = values.flatten()
+        width, rest = divmod(len(flat), steps)
+        lengths = {width} if types.is_fixed_size_list(values.type) else set(values.value_lengths().to_pylist())
+        if rest or not width or lengths != {width}:
+            raise self.misfit(row, "steps with different numbers of values", "steps")
         if self._width not in (None, width):
             raise self.misfit(row, f"steps of {width} values after steps of {self._width}", "steps")
         self._width = width
-        if steps > self.limits.steps or width > self.limits.channels:
-            message = f"more than {self.limits.steps} steps, or {self.limits.channels} values in one"
-            raise self.misfit(row, message, "too_long")
+        self._check_size(steps, width, row)
         return _floats(flat).reshape(steps, width)
 
     def finish(self) -> list[Column]:

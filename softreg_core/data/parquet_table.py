@@ -22,8 +22,9 @@ __all__ = ["open_parquet", "read_parquet"]
 _BUFFER_BYTES = 64 * 1024
 _CELLS_PER_BATCH = 2**18
 _ROWS_PER_BATCH = 2**16
-_HEAVY_ROWS_PER_BATCH = 64
-"""Of lists, images or sounds, of which one may be megabytes."""
+_HEAVY_ROWS_PER_BATCH = 1024
+"""At most, of lists, images or sounds, of which one may be megabytes."""
+_HEAVY_BYTES_PER_BATCH = 2**24
 _THRIFT_STRING_BYTES = 16 * 2**20
 _THRIFT_ITEMS = 1_000_000
 _MARK = b"PAR1"
@@ -104,13 +105,19 @@ def _validate(batch: pa.RecordBatch) -> None:
         raise
 
 
+def _heavy_rows(group: parquet.RowGroupMetaData) -> int:
+    """How many rows should be in memory at once. If the metadata lies, the limit on memory says so."""
+    bytes_per_row: int = max(1, group.total_byte_size // max(1, group.num_rows))
+    return max(1, min(_HEAVY_ROWS_PER_BATCH, _HEAVY_BYTES_PER_BATCH // bytes_per_row))
+
+
 def _fill(file: parquet.ParquetFile, columns: list[ArrowColumn], limits: ParseLimits) -> int:
     """Hand every cell to its column; the number of rows that there really were."""
-    size = max(1, min(_ROWS_PER_BATCH, _CELLS_PER_BATCH // len(columns)))
-    if any(column.is_heavy for column in columns):
-        size = min(size, _HEAVY_ROWS_PER_BATCH)
+    most = max(1, min(_ROWS_PER_BATCH, _CELLS_PER_BATCH // len(columns)))
+    is_heavy = any(column.is_heavy for column in columns)
     rows = 0
     for group in range(file.metadata.num_row_groups):
+        size = min(most, _heavy_rows(file.metadata.row_group(group))) if is_heavy else most
         batches: Any = file.iter_batches(batch_size=size, row_groups=[group], use_threads=False)
         for batch in batches:
             rows += batch.num_rows

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +18,7 @@ from pyarrow import parquet
 
 import softreg_core
 from softreg_core.data.parse import parse_file, read_table_file
-from softreg_core.data.request import ParseLimits
+from softreg_core.data.request import FileFormat, ParseLimits
 from softreg_core.errors import DataError
 
 MIB = 2**20
@@ -183,3 +184,23 @@ def test_arrow_is_used_without_what_runs_code_or_reaches_other_files():
         "pyarrow.ipc",
         "pyarrow.memory_map",
     }
+
+
+def test_the_page_about_datasets_names_the_limits_and_every_format():
+    page = (Path(softreg_core.__file__).parents[1] / "docs" / "datasets.md").read_text()
+    limits = ParseLimits()
+    for number in (
+        limits.rows,
+        limits.columns,
+        limits.cells,
+        limits.field_characters,
+        limits.image_pixels,
+        limits.image_side,
+        limits.sound_rate,
+        limits.steps,
+    ):
+        assert f"{number:,}" in page
+    assert f"{limits.line_bytes // MIB} MiB" in page
+    assert f"{limits.cell_bytes // MIB} MiB" in page
+    assert f"{limits.sound_seconds:g} s" in page
+    assert all(f"| `{name}` |" in page for name in get_args(FileFormat))

@@ -234,3 +234,22 @@ def test_what_pandas_and_arrow_wrote_beside_the_columns_plays_no_part(parquet_ta
 @pytest.mark.parametrize("compression", ["snappy", "zstd", "gzip", "brotli", "lz4", "none"])
 def test_every_usual_compression_is_read(parquet_table, compression):
     assert parquet_table({"x": list(range(5000))}, compression=compression, row_group_size=700).report.rows == 5000
+
+
+def test_rows_stay_in_place_whatever_the_size_of_a_batch(parquet_table, as_table, monkeypatch):
+    rows = 23
+    lists = [None if row % 5 == 1 else list(range(row % 4)) for row in range(rows)]
+    columns = {
+        "flat": pa.array(lists, pa.list_(pa.float64())),
+        "nested": pa.array([None if row is None else [[value, row[0]] for value in row] for row in lists]),
+        "fixed": pa.array([None if row % 3 == 1 else [row, -row] for row in range(rows)], pa.list_(pa.int8(), 2)),
+        "text": [None if row % 7 == 1 else f"t{row}" for row in range(rows)],
+    }
+    whole = as_table(parquet_table(columns))
+    monkeypatch.setattr("softreg_core.data.parquet_table._HEAVY_ROWS_PER_BATCH", 3)
+    parts = as_table(parquet_table(columns, row_group_size=10))
+    assert parts.report == whole.report
+    for name, tensor in whole.tensors.items():
+        assert np.array_equal(parts.tensors[name], tensor, equal_nan=True)
+    assert [part.ravel().tolist() for part in parts.sequences("flat", range(rows))] == [row or [] for row in lists]
+    assert parts.texts("text", [0, 1, 22]) == ["t0", "", ""]
