@@ -36,7 +36,7 @@ class LossRecord:
         epoch: int,
         step: int,
         mass: float = 0.0,
-        sums: tuple[float, ...] = (),
+        sums: Mapping[str, float] | None = None,
         step_losses: Sequence[float] = (),
     ) -> None:
         """Start an epoch, or go on in the middle of one.
@@ -52,13 +52,13 @@ class LossRecord:
         self._rows: list[int] = []
         self._added = 0
         self.mass = mass
-        self._sums_P: NDArray[np.float64] | None = np.array(sums) if sums else None
+        self._sums = dict(sums or {})
         self.step_losses: list[float] = list(step_losses)
 
     @property
-    def sums(self) -> tuple[float, ...]:
+    def sums(self) -> dict[str, float]:
         """Of each series over the examples read in this epoch, each times its weight."""
-        return () if self._sums_P is None else tuple(self._sums_P.tolist())
+        return dict(self._sums)
 
     @torch.no_grad()
     def add(self, columns: Mapping[str, Tensor]) -> None:
@@ -97,9 +97,10 @@ class LossRecord:
         if not np.isfinite(values_NP).all():
             self._refuse(values_NP)
         weight_N1 = self._weight(values_NP)
-        before_1P = np.zeros((1, values_NP.shape[1])) if self._sums_P is None else self._sums_P[np.newaxis]
+        before_1P = np.array([[self._sums.get(name, 0.0) for name in self._names]])
         # One by one from the first example on, so that a reading in between changes no bit of the sum.
-        self._sums_P = np.cumsum(np.concatenate([before_1P, values_NP * weight_N1]), axis=0)[-1]
+        sums_P = np.cumsum(np.concatenate([before_1P, values_NP * weight_N1]), axis=0)[-1]
+        self._sums = dict(zip(self._names, sums_P.tolist(), strict=True))
         self.mass = float(np.cumsum(np.append(self.mass, weight_N1))[-1])
         self.step_losses.extend(self._means_of_steps(values_NP[:, self._names.index("total")], weight_N1[:, 0]))
         self._step += len(self._rows)
@@ -107,9 +108,8 @@ class LossRecord:
 
     def means(self) -> dict[str, float]:
         """`loss` and its parts, averaged over the epoch's examples."""
-        names = ["loss" if name == "total" else name for name in self._names]
-        means = (value / self.mass if self.mass else math.nan for value in self.sums)
-        return {name: mean for name, mean in zip(names, means, strict=True) if name != "weight"}
+        means = {name: value / self.mass if self.mass else math.nan for name, value in self._sums.items()}
+        return {"loss" if name == "total" else name: mean for name, mean in means.items() if name != "weight"}
 
     def _means_of_steps(self, total_N: NDArray[np.float64], weight_N: NDArray[np.float64]) -> list[float]:
         rows = np.array(self._rows)

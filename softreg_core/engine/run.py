@@ -195,7 +195,7 @@ class Run:
 
     def _take_step(self, batch: Part) -> Outcome | None:
         """One step; None when the one before it was undone instead."""
-        here = self._recovery.here(self._stepper, self._record)
+        here = self._recovery.here(self._stepper, self._record, self.step_in_epoch)
         wants = self._ledger.wants(self.step_in_epoch, self.step)
         outcome = self._stepper.take(batch, self.step, self._ledger.observe if wants else None)
         if outcome.is_taken:
@@ -213,7 +213,7 @@ class Run:
                 self._record.read()
             return outcome
         self._record.read()
-        self._recovery.mark = here
+        self._recovery.taken(here)
         # No state with such weights may end an epoch.
         if self.step_in_epoch == self.steps_per_epoch and not self._stepper.is_finite():
             self._go_back()
@@ -221,7 +221,7 @@ class Run:
         return outcome
 
     def _go_back(self) -> None:
-        """Undo the last step that was taken, and halve the learning rate.
+        """Undo the last step that was taken, or the epoch's, and halve the learning rate.
 
         Raises:
             NonFiniteLossError: there is none, or too many were undone.
@@ -231,11 +231,13 @@ class Run:
         self._rates.halved *= 0.5
         if self.step_in_epoch == 0:
             # The step belongs to an epoch that has been told of: its update is undone and not made up for.
-            self._recovery.mark = None
+            self._recovery.forget()
             return
-        self.step -= 1
-        self.step_in_epoch -= 1
-        self._record.begin(self.epoch, self.step, mark.mass, mark.sums, self._record.step_losses[:-1])
+        undone = self.step_in_epoch - mark.step_in_epoch
+        self.step -= undone
+        self.step_in_epoch -= undone
+        losses = self._record.step_losses
+        self._record.begin(self.epoch, self.step, mark.mass, mark.sums, losses[: max(0, len(losses) - undone)])
 
     def end_epoch(self, *, keep_step_losses: bool) -> EpochEnded:
         """Evaluate, see whether this epoch is the best, and stand at the start of the next one."""

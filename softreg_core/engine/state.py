@@ -41,7 +41,7 @@ class TrainingState:
     """Epochs completed."""
     step_in_epoch: int
     """Steps done of the epoch that is under way; 0 between epochs."""
-    loss_sums: tuple[float, ...]
+    loss_sums: dict[str, float]
     """Sums of each loss part, and of each other series, over the examples seen in the epoch that is under way."""
     metrics: dict[str, float]
     """Of the last completed epoch."""
@@ -92,7 +92,7 @@ def load_state(path: Path) -> TrainingState:
             raise DataError("not a state of training that this version reads", "wrong_format")
         best = facts.pop("best")
         return TrainingState(
-            **facts | {"loss_sums": tuple(facts["loss_sums"])},
+            **facts,
             best=None if best is None else Best(**best),
             model=_under("model/", tensors),
             loss=_under("loss/", tensors),

@@ -140,6 +140,8 @@ class Stepper:
             observe: called between loss and gradient, at steps where somebody wants to look; of a batch in several
                 parts, with the first.
         """
+        if self.rates.is_changing:
+            self._optimizer.set_factor(self.rates.at(step))
         self._optimizer.zero_grad()
         # What the passes change on their own, as statistics of batch norm: a step that is left out leaves it alone.
         kept = [buffer.clone() for buffer in self._buffers] if self._is_guarded else []
@@ -151,8 +153,6 @@ class Stepper:
         if self._clip is not None:
             norm = torch.nn.utils.clip_grad_norm_(self.trained.values(), self._clip, foreach=True)
             columns["gradient_norm"] = norm.expand_as(columns["total"])
-        if self.rates.is_changing:
-            self._optimizer.set_factor(self.rates.at(step))
         self._optimizer.step()
         if self.average is not None:
             self.average.update()
