@@ -55,8 +55,8 @@ class Perturbed:
 def perturbed(batch: Part, penalties: PenaltiesSpec, seed: int, step: int, *, is_regression: bool) -> Perturbed:
     """Mix, then add noise.
 
-    Targets of real values are mixed as inputs are. Classes are not numbers: they stay codes, and the loss is that of
-    both codes, weighed by their shares.
+    Pixels become numbers from 0 to 1 first. Targets of real values are mixed as inputs are. Classes are not numbers:
+    they stay codes, and the loss is that of both codes, weighed by their shares.
     """
     found = Perturbed(replace(batch, inputs=tuple(map(_as_numbers, batch.inputs))))
     batch = found.rows

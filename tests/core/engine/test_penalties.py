@@ -140,3 +140,17 @@ def test_input_noise_is_normal_and_a_function_of_seed_and_step(blobs, ready):
     assert_near(fit(spec, data).model.tensors, net.state_dict())
     assert abs(float(torch.cat(drawn).std()) - 1.0) < 0.1
     assert not torch.equal(drawn[0], drawn[1])
+
+
+def test_pixels_are_mixed_and_made_noisy_as_the_numbers_from_0_to_1_that_networks_read():
+    from softreg_core.data.tabular import Part
+    from softreg_core.engine.perturb import perturbed
+    from softreg_core.spec.penalties import PenaltiesSpec
+
+    pixels = torch.arange(2 * 9, dtype=torch.uint8).reshape(2, 1, 3, 3) * 10
+    batch = Part((pixels,), torch.tensor([0, 1]))
+    penalties = PenaltiesSpec(mixup=0.4, input_noise=0.1)
+    seen = perturbed(batch, penalties, seed=3, step=5, is_regression=False)
+    as_numbers = perturbed(Part((pixels / 255,), batch.target), penalties, seed=3, step=5, is_regression=False)
+    torch.testing.assert_close(seen.rows.inputs[0], as_numbers.rows.inputs[0])
+    assert float(seen.rows.inputs[0].abs().max()) < 2.0
