@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
+import softreg_core
 from softreg_core import __version__
 from softreg_core.errors import SoftregError, SpecError
 from softreg_core.spec import TrainSpec, problems_of
@@ -47,6 +48,9 @@ def train(
         Path | None, typer.Option(metavar="DIR", help="Where model, history and checkpoints go; new or empty.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N; else what the spec says.")] = None,
+    teacher: Annotated[
+        Path | None, typer.Option(metavar="MODEL", help="Folder of the model that divergence `teacher` learns from.")
+    ] = None,
     *,
     resume: Annotated[bool, typer.Option("--resume", help="Go on in DIR where a run was stopped or killed.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check spec and data, say what would be done.")] = False,
@@ -78,19 +82,29 @@ def train(
         if out is None:
             raise SpecError("--out DIR is needed: where the model goes")
         digest = sha256_of_source(data)
-        _train(resolution.spec, table, out, resume=resume, quiet=quiet, as_json=as_json, data_sha256=digest)
+        told = {"resume": resume, "quiet": quiet, "as_json": as_json}
+        _train(resolution.spec, table, out, teacher, data_sha256=digest, **told)
 
 
 def _train(
-    spec: TrainSpec, table: Any, out: Path, *, resume: bool, quiet: bool, as_json: bool, data_sha256: str | None
+    spec: TrainSpec,
+    table: Any,
+    out: Path,
+    teacher: Path | None,
+    *,
+    resume: bool,
+    quiet: bool,
+    as_json: bool,
+    data_sha256: str | None,
 ) -> None:
     from softreg_core.command.folder import Folder
     from softreg_core.command.run import export, run
     from softreg_core.command.show import Display, closing
 
+    model = None if teacher is None else softreg_core.load(teacher)
     folder = Folder.resumed(out, spec) if resume else Folder.new(out, spec)
     with Display(is_shown=not quiet) as display:
-        outcome = run(spec, table, folder, display, data_sha256=data_sha256)
+        outcome = run(spec, table, folder, display, data_sha256=data_sha256, teacher=model)
     if outcome is None:
         typer.echo(f"Stopped. The same command with --resume goes on from {folder.checkpoints}.", err=True)
         raise typer.Exit(INTERRUPTED)

@@ -13,6 +13,7 @@ from softreg_core.command.folder import Folder
 from softreg_core.data.table import Table
 from softreg_core.data.tabular import prepare
 from softreg_core.engine import CheckpointDue, EpochEnded, Finished, Progress, Started, Stopped, train
+from softreg_core.engine.beside import Teacher
 from softreg_core.errors import ExportError
 from softreg_core.export import DataDocument, export_model, save_model
 from softreg_core.spec import TrainSpec
@@ -35,7 +36,13 @@ class Watcher(Protocol):
 
 
 def run(
-    spec: TrainSpec, table: Table, folder: Folder, watcher: Watcher, *, data_sha256: str | None = None
+    spec: TrainSpec,
+    table: Table,
+    folder: Folder,
+    watcher: Watcher,
+    *,
+    data_sha256: str | None = None,
+    teacher: Teacher | None = None,
 ) -> Finished | None:
     """Train to the end, or until Ctrl-C or SIGTERM; then the state is kept, and None is returned.
 
@@ -45,6 +52,7 @@ def run(
         folder: new, or with the states of an earlier run, which is gone on with.
         watcher: told of every event.
         data_sha256: of the file that the table was read from.
+        teacher: the model that a loss with divergence `teacher` learns from.
     """
     data = prepare(spec, table)
     resume, best = folder.states()
@@ -57,6 +65,7 @@ def run(
             resume_best=best,
             control=lambda: "interrupted" if is_asked() else None,
             device=_device(spec.resources.device),
+            teacher=teacher,
         )
         for event in events:
             match event:

@@ -14,6 +14,7 @@ from softreg_core.losses.labels import Labels, labels
 from softreg_core.losses.logits import Classes, classes
 from softreg_core.losses.parts import DataMeta, LossParts
 from softreg_core.losses.residual import Residual, residual
+from softreg_core.losses.rows import emptied
 from softreg_core.losses.second_head import SecondHead
 from softreg_core.losses.variance import FixedVariance, Variance
 from softreg_core.losses.weighing import Weighing
@@ -146,15 +147,21 @@ class Loss(nn.Module, ABC, Generic[Pair]):
         base_B = self.base(pair)
         if self._other is not None:
             other = second if self._other.name == "second" else teacher
-            return self._compared(base_B, prediction, other, target, step if self.training else None)
+            return self._compared(base_B, (prediction, other), target, weight, step if self.training else None)
         if self.divergence is None:
             return LossParts(base_B, base_B, None)
         divergence_B = self.divergence(pair)
         return self.weighing.parts(base_B, divergence_B, step if self.training else None, self._unit())
 
     def _compared(
-        self, base_B: Tensor, prediction: Tensor, other: Tensor | None, target: Tensor, step: int | None
+        self,
+        base_B: Tensor,
+        predictions: tuple[Tensor, Tensor | None],
+        target: Tensor,
+        weight: Tensor | None,
+        step: int | None,
     ) -> LossParts:
+        prediction, other = predictions
         assert self._other is not None  # noqa: S101  for mypy; the caller has looked
         if other is None:
             if self.training:
@@ -164,8 +171,9 @@ class Loss(nn.Module, ABC, Generic[Pair]):
             shapes = f"{tuple(other.shape)}, the prediction {tuple(prediction.shape)}"
             raise ShapeError(f"{self._other.name} has shape {shapes}")
         if self._other.name == "second":  # both passes are trained
-            base_B = 0.5 * (base_B + self.base(self._pair(other, target, None, None)))
-        return self.weighing.parts(base_B, self._other(prediction, other), step)
+            base_B = 0.5 * (base_B + self.base(self._pair(other, target, weight, None)))
+        divergence_B = self._other(emptied(prediction, weight), emptied(other, weight))
+        return self.weighing.parts(base_B, divergence_B, step)
 
     def weight_of_divergence(self, step: int) -> float | Tensor:
         """What the divergence is multiplied by in the total of the last call, a call of this step in training."""

@@ -134,3 +134,17 @@ def test_further_formats_lie_beside_the_model_and_the_card_knows_the_file(comman
     assert {"model.safetensors", "model.json", "model.pt2", "README.md"} <= made
     digest = hashlib.sha256(Path("data.csv").read_bytes()).hexdigest()
     assert digest in (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_model_in_a_folder_teaches_another(command):
+    first = command("train", "spec.json", "data.csv", "--out", "first", "--quiet")
+    assert first.exit_code == 0, first.stderr
+    spec = {"training": {"epochs": 3}, "loss": {"alpha": 1.0, "divergence": {"kind": "teacher"}}}
+    alone = command("train", "pupil.json", "data.csv", "--out", "alone", "--quiet", spec=spec, name="pupil.json")
+    assert alone.exit_code == 2
+    assert "needs a model as its teacher" in alone.stderr
+    done = command(
+        "train", "pupil.json", "data.csv", "--out", "pupil", "--teacher", "first", spec=spec, name="pupil.json"
+    )
+    assert done.exit_code == 0, done.stderr
+    assert softreg_core.load("pupil").metrics["train.divergence"] > 0.0

@@ -273,3 +273,24 @@ def test_two_passes_are_counted_and_said():
     assert (twin.passes_per_step, plain.passes_per_step) == (2, 1)
     assert "twin_costs_two_passes" in {advice.code for advice in twin.advice}
     assert "teacher_costs_a_pass" in {advice.code for advice in plain.advice}
+
+
+TOGETHER = {
+    "parts-of-a-batch": ({"training": TRAINING | {"accumulate": 2}}, TWIN),
+    "averaged-weights": ({"training": TRAINING | {"average_weights": {"decay": 0.8}}}, EMA),
+    "undone-steps": ({"training": TRAINING | {"on_nonfinite": "rewind"}}, EMA),
+    "mixed-rows": ({"penalties": {"mixup": 0.4, "input_noise": 0.1}}, TWIN),
+    "mixed-rows-and-average": ({"penalties": {"mixup": 0.4, "input_noise": 0.1}}, EMA),
+}
+
+
+@pytest.mark.parametrize(("further", "divergence"), TOGETHER.values(), ids=TOGETHER)
+def test_it_goes_with_the_other_controls_of_training_and_resumes_with_them(further, divergence, digest, tmp_path):
+    loss = CROSS_ENTROPY | {"divergence": divergence}
+    spec, data = ready(table(), loss=loss, checkpoints=LAST, **DROPPING, **further)
+    epochs, state, model = outcome(spec, data)
+    assert all(metrics["train.divergence"] > 0.0 for metrics, _ in epochs)
+    save_state(stopped(spec, data, 5), tmp_path / "state")
+    _, again, delivered = outcome(spec, data, resume=load_state(tmp_path / "state"))
+    wanted = digest(state.model, state.optimizer, state.more, model.tensors)
+    assert digest(again.model, again.optimizer, again.more, delivered.tensors) == wanted

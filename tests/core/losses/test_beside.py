@@ -12,6 +12,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from softreg_core.errors import ShapeError
 from softreg_core.losses import between_passes, build_loss, from_teacher
+from softreg_core.losses.rows import kept_mean
 from softreg_core.spec import LossSpec
 
 mpmath.mp.dps = 40
@@ -235,6 +236,21 @@ def test_another_shape_and_a_tensor_that_would_be_ignored_are_refused(base, dive
     wrong = "teacher" if divergence["kind"] == "twin" else "second"
     with pytest.raises(ValueError, match=f"'{wrong}' is used by"):
         called(base, divergence, one, other, target, **{wrong: other})
+
+
+@cases
+def test_rows_of_weight_zero_are_left_out_exactly_whatever_stands_in_them(base, divergence):
+    one, other, target = batch(base, 14)
+    weight = torch.tensor([1.0, 0.0, 2.0, 0.0, 1.0], dtype=torch.float64)
+    kept = weight > 0
+    one[1], other[1], other[3] = torch.nan, torch.inf, torch.nan
+    one.requires_grad_()
+    total = kept_mean(called(base, divergence, one, other, target, weight=weight).total, weight)
+    wanted = called(base, divergence, one[kept], other[kept], target[kept], weight=weight[kept]).total
+    assert torch.allclose(total, (wanted * weight[kept]).sum() / 4.0, rtol=1e-14)
+    (gradient,) = torch.autograd.grad(total, one)
+    assert (gradient[~kept] == 0.0).all()
+    assert gradient.isfinite().all()
 
 
 @cases

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch.autograd import gradcheck, gradgradcheck
 
 from softreg_core.losses import build_loss, categorical, classes, uniform
+from softreg_core.losses.rows import kept_mean
 from softreg_core.spec import LossSpec
 
 mpmath.mp.dps = 60
@@ -114,6 +115,37 @@ def test_a_closed_class_is_as_if_it_did_not_exist(divergence):
     (gradient,) = torch.autograd.grad(got.sum(), four)
     assert gradient[0, 1] == 0.0
     assert torch.allclose(gradient[:, [0, 2, 3]], torch.autograd.grad(wanted.sum(), three)[0], rtol=1e-10)
+
+
+BASES = ["cross_entropy", "brier", "generalized_cross_entropy", "symmetric_cross_entropy", "focal"]
+
+
+@pytest.mark.parametrize("divergence", [None, CATEGORICAL[0], CATEGORICAL[-1], *UNIFORM], ids=str)
+@pytest.mark.parametrize("base", BASES)
+def test_a_closed_class_does_not_exist_for_any_base_of_classes(base, divergence):
+    document = {"base": {"kind": base}, "divergence": divergence} | ({} if divergence is None else {"alpha": 0.5})
+    loss = build_loss(LossSpec.model_validate(document))
+    three = torch.tensor([[0.5, -1.0, 2.0]], dtype=torch.float64, requires_grad=True)
+    four = torch.tensor([[0.5, -torch.inf, -1.0, 2.0]], dtype=torch.float64, requires_grad=True)
+    wanted, got = loss(three, torch.tensor([2])).total, loss(four, torch.tensor([3])).total
+    assert torch.allclose(got, wanted, rtol=1e-12)
+    (gradient,) = torch.autograd.grad(got.sum(), four)
+    assert gradient[0, 1] == 0.0
+    assert torch.allclose(gradient[:, [0, 2, 3]], torch.autograd.grad(wanted.sum(), three)[0], rtol=1e-10)
+
+
+@pytest.mark.parametrize("divergence", DIVERGENCES, ids=name)
+def test_rows_of_weight_zero_are_left_out_exactly_whatever_stands_in_them(divergence):
+    logits = torch.randn((4, 3), generator=torch.Generator().manual_seed(9), dtype=torch.float64)
+    logits[1], codes = torch.nan, torch.tensor([0, 1, 2, 1])
+    weight = torch.tensor([1.0, 0.0, 2.0, 1.0], dtype=torch.float64)
+    kept = weight > 0
+    logits.requires_grad_()
+    total = kept_mean(built(divergence)(logits, codes, weight=weight).total, weight)
+    wanted = built(divergence)(logits[kept], codes[kept]).total
+    assert torch.allclose(total, (wanted * weight[kept]).sum() / 4.0, rtol=1e-14)
+    (gradient,) = torch.autograd.grad(total, logits)
+    assert (gradient[~kept] == 0.0).all()
 
 
 @pytest.mark.parametrize("divergence", DIVERGENCES, ids=name)

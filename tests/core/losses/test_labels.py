@@ -11,6 +11,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from softreg_core.errors import DataError, SpecError
 from softreg_core.losses import DataMeta, build_loss
+from softreg_core.losses.rows import kept_mean
 from softreg_core.spec import LossSpec
 
 mpmath.mp.dps = 40
@@ -138,6 +139,20 @@ def test_half_precision_is_computed_in_float32(divergence, dtype):
     total = built(divergence)(logits, torch.tensor([[0.0, 1.0]], dtype=dtype)).total
     assert (total.dtype, total.shape) == (torch.float32, (1,))
     assert torch.equal(total, built(divergence)(logits.float(), torch.tensor([[0.0, 1.0]])).total)
+
+
+@pytest.mark.parametrize("divergence", DIVERGENCES, ids=name)
+def test_rows_of_weight_zero_are_left_out_exactly_whatever_stands_in_them(divergence):
+    logits, truths = batch(8)
+    logits[1], truths[1] = torch.nan, torch.nan
+    weight = torch.tensor([1.0, 0.0, 2.0, 1.0, 0.0], dtype=torch.float64)
+    kept = weight > 0
+    logits.requires_grad_()
+    total = kept_mean(built(divergence)(logits, truths, weight=weight).total, weight)
+    wanted = built(divergence)(logits[kept], truths[kept]).total
+    assert torch.allclose(total, (wanted * weight[kept]).sum() / 4.0, rtol=1e-14)
+    (gradient,) = torch.autograd.grad(total, logits)
+    assert (gradient[~kept] == 0.0).all()
 
 
 def test_the_base_is_torch_s_summed_over_the_labels():
