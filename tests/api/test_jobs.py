@@ -392,3 +392,25 @@ def test_the_way_to_the_model(client, worker, is_finished):
     assert model["report"] is None
     assert [file["name"] for file in model["files"]] == ["model.json", "model.safetensors"]
     assert client.get(model["files"][0]["url"]).content == b"{}"
+
+
+def test_several_labels_are_a_task_of_their_own_with_a_loss_of_their_own(client, dataset):
+    from tests.api.conftest import DIGITS
+
+    label = DIGITS.columns[-1]
+    columns = (*DIGITS.columns[:-1], *(label.model_copy(update={"name": name}) for name in ("is_red", "is_round")))
+    of = dataset(DIGITS.model_copy(update={"format": "csv", "columns": columns}))
+    job = client.submit(dataset=of, task={"kind": "multilabel", "target": ["is_red", "is_round"]})
+    resolved = job["resolved_spec"]
+    assert resolved["task"]["target"] == ["is_red", "is_round"]
+    assert (resolved["loss"]["base"], resolved["loss"]["divergence"]) == ({"kind": "binary_cross_entropy"}, None)
+    assert resolved["loss_formula"].startswith("-sum_c [y_c ln p_c")
+    refused = client.post(
+        "/v1/jobs",
+        json={
+            "dataset": of,
+            "task": {"target": "is_red"},
+            "loss": {"base": {"kind": "binary_cross_entropy"}},
+        },
+    ).json()
+    assert [problem["pointer"] for problem in refused["errors"]] == ["/loss/base/kind"]

@@ -22,6 +22,7 @@ BINARY = {"base": {"kind": "binary_cross_entropy"}, "alpha": 0.7}
 TRAINING = {"epochs": 3, "batch_size": 16}
 FAST = {"kind": "adam", "learning_rate": 0.02}
 LAST = {"keep_best": False}
+TRANSFORMER = {"kind": "transformer", "width": 8, "heads": 2, "layers": 1, "dropout": 0.2}
 DROPPING = {"net": {"kind": "mlp", "hidden": [12, 8], "dropout": 0.3}}
 
 
@@ -86,6 +87,11 @@ CASES = {
         "classification",
     ),
     "twin-classes": ({"loss": CROSS_ENTROPY | {"divergence": TWIN}} | DROPPING, "classification"),
+    "twin-transformer": (
+        {"loss": CROSS_ENTROPY | {"divergence": TWIN}, "net": TRANSFORMER},
+        "classification",
+    ),
+    "ema-transformer": ({"loss": CROSS_ENTROPY | {"divergence": EMA}, "net": TRANSFORMER}, "classification"),
     "twin-labels": ({"loss": BINARY | {"divergence": TWIN}, "task": {"kind": "multilabel"}} | DROPPING, "multilabel"),
     "twin-values": ({"loss": {"alpha": 0.5, "divergence": TWIN}} | DROPPING, "regression"),
 }
