@@ -145,7 +145,8 @@ class Stepper:
         self._optimizer.zero_grad()
         # What the passes change on their own, as statistics of batch norm: a step that is left out leaves it alone.
         kept = [buffer.clone() for buffer in self._buffers] if self._is_guarded else []
-        columns = self._backward(batch, step, observe)
+        with self.loss.as_one_step():
+            columns = self._backward(batch, step, observe)
         if self._is_guarded and not self._is_sound(columns["total"]):
             for buffer, before in zip(self._buffers, kept, strict=True):
                 buffer.copy_(before)

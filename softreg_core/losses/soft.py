@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Generic, Self, TypeVar
 
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from softreg_core.losses.parts import DataMeta, LossParts
 from softreg_core.losses.residual import Residual, residual
 from softreg_core.losses.rows import emptied
 from softreg_core.losses.second_head import SecondHead
-from softreg_core.losses.variance import FixedVariance, Variance
+from softreg_core.losses.variance import FixedVariance, ResidualVariance, Variance
 from softreg_core.losses.weighing import Weighing
 
 __all__ = ["ClassDivergence", "ClassLoss", "Divergence", "LabelLoss", "Loss", "ResidualLoss"]
@@ -87,6 +88,12 @@ class Loss(nn.Module, ABC, Generic[Pair]):
     def predictive_variance(self, variance: Tensor) -> Tensor:
         """The variance of a target given its inputs: what `split` gave, less the noise that the loss added to it."""
         return variance if self._head is None else self._head.predictive(variance, self.sigma2)
+
+    @contextmanager
+    def as_one_step(self) -> Iterator[None]:
+        """Around the calls of one optimiser step, where there are several: what the loss follows moves once."""
+        with self._variance.held() if isinstance(self._variance, ResidualVariance) else nullcontext():
+            yield
 
     @property
     def sigma2(self) -> float | Tensor | None:

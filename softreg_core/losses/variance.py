@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -83,7 +84,7 @@ class ResidualVariance(Variance):
 
     It begins at what a constant prediction would have, C times the targets' variance where that is known, else at 1.
     A batch moves it in training only, after it was used, by (1 - momentum) of the way to the batch's own mean, and
-    not at all when that is not finite. No gradient flows through it.
+    not at all when that is not finite. Calls within `held` are one batch. No gradient flows through it.
     """
 
     value: Tensor
@@ -95,17 +96,40 @@ class ResidualVariance(Variance):
         known = data_meta is not None and data_meta.target_variance is not None
         start = data_meta.outputs * data_meta.target_variance if known else 1.0  # type: ignore[union-attr, operator]
         self.register_buffer("value", torch.tensor(max(start, spec.floor), dtype=torch.float64))
+        self._held: list[tuple[Tensor, Tensor]] | None = None
 
     @torch.no_grad()
     def forward(self, pair: Residual) -> Tensor:
         """The mean before this batch."""
         self.used = self.value.to(pair.squared.dtype, copy=True).clamp(min=self.floor)
         if self.training:
-            is_kept = None if pair.weight is None else pair.weight.sum() > 0
-            moved = self.momentum * self.value + (1.0 - self.momentum) * kept_mean(pair.squared.double(), pair.weight)
-            is_usable = moved.isfinite() if is_kept is None else moved.isfinite() & is_kept
-            self.value.copy_(torch.where(is_usable, moved, self.value))
+            ones_B = torch.ones_like(pair.squared) if pair.weight is None else pair.weight
+            seen = kept_mean(pair.squared.double(), pair.weight), ones_B.double().sum()
+            if self._held is None:
+                self._take_in([seen])
+            else:
+                self._held.append(seen)
         return self.used
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """The calls of one optimiser step: the mean moves once, when all of them have used it."""
+        self._held = []
+        try:
+            yield
+            with torch.no_grad():
+                self._take_in(self._held)
+        finally:
+            self._held = None
+
+    def _take_in(self, seen: list[tuple[Tensor, Tensor]]) -> None:
+        """Means of d2, each with the sum of its weights."""
+        if not seen:
+            return
+        mass = torch.stack([one for _, one in seen]).sum()
+        mean = torch.stack([mean * one for mean, one in seen]).sum() / mass
+        moved = self.momentum * self.value + (1.0 - self.momentum) * mean
+        self.value.copy_(torch.where(moved.isfinite(), moved, self.value))  # a mass of 0 makes it NaN
 
     def settled(self) -> Tensor:
         """The mean so far."""

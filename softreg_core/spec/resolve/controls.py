@@ -107,8 +107,6 @@ def coupling(spec: TrainSpec) -> str | None:
     divergence = spec.loss.divergence
     if couples_a_batch(divergence):
         return "the divergence takes its variance from the whole batch"
-    if getattr(getattr(divergence, "variance", None), "kind", None) == "residual":
-        return "the variance 'residual' moves once for each call of the loss"
     if getattr(spec.net, "norm", "none") == "batch":
         return "norm 'batch' takes statistics over the whole batch"
     return None

@@ -227,3 +227,22 @@ def test_the_outputs_of_the_second_head_are_counted(two_slopes, ready):
         started = next(train(spec, data))
         assert resolution.parameters == started.parameters == 3 * 64 + 64 + (64 + 1) * (2 + extra)
         assert torch.is_tensor(data.train.target)
+
+
+def test_accumulation_follows_the_residuals_as_the_whole_batch_does(slope, ready):
+    loss = {"alpha": 1.0, "divergence": {"kind": "article", "variance": {"kind": "residual"}}}
+    found = []
+    for accumulate in (1, 4):
+        spec, data = ready(slope, loss=loss, training=TRAINING | {"accumulate": accumulate})
+        found.append([event.metrics["train.sigma2"] for event in events_of(spec, data)[:-1]])
+    assert found[1] == pytest.approx(found[0], rel=1e-5)
+
+
+def test_a_step_that_is_left_out_does_not_move_what_the_loss_follows(ready):
+    features = np.linspace(-1.0, 1.0, 40)[:, np.newaxis]
+    table = table_from_arrays(np.hstack([features, features**2]), features[:, 0])
+    loss = {"alpha": 1.0, "divergence": {"kind": "article", "variance": {"kind": "residual"}}}
+    spec, data = ready(table, loss=loss, training=TRAINING | {"on_nonfinite": "skip"})
+    data.train.inputs[0][3] = np.inf
+    state = events_of(spec, data, control=stop_after(2))[-1].state
+    assert all(tensor.isfinite().all() for tensor in state.loss.values())

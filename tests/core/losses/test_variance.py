@@ -248,3 +248,34 @@ def test_with_brier_the_variance_is_of_the_probabilities_and_its_state_is_kept()
     squared = (logits.softmax(1) - torch.eye(3)[codes]).square().sum(1)
     assert loss.sigma2.item() == pytest.approx(0.9 + 0.1 * squared.mean().item(), rel=1e-12)
     assert list(loss.state_dict()) == ["divergence.divergence.variance.value"]
+
+
+def test_the_parts_of_one_step_all_use_the_mean_before_it_and_move_it_as_one_batch_does():
+    prediction, target = batch(rows=6)
+    weight = torch.tensor([1.0, 2.0, 0.0, 1.0, 0.5, 1.0])
+    for given in (None, weight):
+        whole, parts = built({"kind": "residual"}), built({"kind": "residual"})
+        wanted = whole(prediction, target, weight=given).total
+        with parts.as_one_step():
+            some = [
+                parts(prediction[rows], target[rows], weight=None if given is None else given[rows]).total
+                for rows in (slice(0, 2), slice(2, 6))
+            ]
+        assert torch.allclose(torch.cat(some), wanted, rtol=1e-14)
+        assert parts.sigma2.item() == pytest.approx(whole.sigma2.item(), rel=1e-14)
+
+
+def test_a_step_that_breaks_off_does_not_move_the_mean():
+    loss = built({"kind": "residual"})
+    before = loss.sigma2.item()
+
+    def broken():
+        with loss.as_one_step():
+            loss(*batch())
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        broken()
+    assert loss.sigma2.item() == before
+    loss(*batch())
+    assert loss.sigma2.item() != before

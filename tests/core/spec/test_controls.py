@@ -37,12 +37,6 @@ def advice(table=CLASSES, **spec):
             "whole batch",
         ),
         (CLASSES, {"net": {"norm": "batch"}, "training": {"accumulate": 2}}, "/training/accumulate", "norm 'batch'"),
-        (
-            CLASSES,
-            {"loss": {"divergence": {"variance": {"kind": "residual"}}}, "training": {"accumulate": 2}},
-            "/training/accumulate",
-            "residual",
-        ),
         (CLASSES, {"training": {"batch_size": 8, "accumulate": 9}}, "/training/accumulate", "9 parts"),
         (CLASSES, {"penalties": {"label_smoothing": 0.1}}, "/penalties/label_smoothing", "half_squared_error"),
         (VALUES, {"penalties": {"label_smoothing": 0.1}}, "/penalties/label_smoothing", "classes"),
