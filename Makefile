@@ -46,6 +46,9 @@ bench-methods: $(INSTALLED)  ## Where each divergence helps and where not (long)
 cards: $(INSTALLED)  ## Plots and figures into the method cards
 	$(BIN)/python -m benchmarks.cards
 
+bench-export: $(INSTALLED)  ## Every network in every export format: seconds, bytes, distance from torch
+	$(BIN)/python -m benchmarks.export
+
 constraints: $(INSTALLED)  ## Write constraints.txt from what is installed
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' | sort -f > .venv/constraints
 	(echo '# Exact versions that the checks run with; `make constraints` writes this file anew.'; \

@@ -42,6 +42,7 @@ _OWN_WORDS = (
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",
     r"_check_is_size will be removed",
     r"The tensor attributes? .*(_flat_weights|_weights)",
+    r"# The axis name: \w+ will not be used",  # two inputs have the same batch, as they should
 )
 _REGISTRY_LOG = "torch.onnx._internal.exporter._registration"
 

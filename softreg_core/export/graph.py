@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from softreg_core.data.encode import ImageEncoding
 from softreg_core.data.preprocessing import Scaling
 from softreg_core.export.document import ModelDocument
 from softreg_core.export.meaning import output_names
@@ -96,10 +97,10 @@ def example_inputs(document: ModelDocument, rows: int, time: int) -> tuple[Tenso
         case TableShape() as shape:
             made = _table(document, shape, random, rows)
         case ImageShape() as shape:
-            made = [random.integers(0, 256, (rows, shape.channels, shape.height, shape.width), dtype=np.uint8)]
+            made = [_pixels(document, random, (rows, shape.channels, shape.height, shape.width))]
         case SequenceShape() as shape:
-            values = random.normal(scale=_SPREAD, size=(rows, time, shape.channels)).astype(np.float32)
-            made = [_padded(values, lengths), lengths]
+            values = _like_training(document, random.normal(scale=_SPREAD, size=(rows, time, shape.channels)))
+            made = [_padded(values.astype(np.float32), lengths), lengths]
         case TextShape() as shape:
             tokens = random.integers(min(1, shape.vocabulary - 1), shape.vocabulary, (rows, time))
             made = [_padded(tokens, lengths), lengths]
@@ -117,6 +118,19 @@ def _table(document: ModelDocument, shape: TableShape, random: np.random.Generat
     if shape.levels:
         made.append(np.stack([random.integers(0, count, rows) for count in shape.levels], axis=1))
     return made
+
+
+def _pixels(document: ModelDocument, random: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:
+    if isinstance(document.inputs, ImageEncoding) and document.inputs.pixels == "float32":
+        drawn = random.normal(scale=_SPREAD, size=(shape[0], *shape[2:], shape[1]))
+        return np.moveaxis(_like_training(document, drawn), -1, 1).astype(np.float32)
+    return random.integers(0, 256, shape, dtype=np.uint8)
+
+
+def _like_training(document: ModelDocument, drawn: NDArray[Any]) -> NDArray[Any]:
+    """With the training data's mean and deviation; its values are on the last axis."""
+    statistics = None if document.inputs is None else document.inputs.statistics
+    return drawn if statistics is None else drawn * statistics["std"] + statistics["mean"]
 
 
 def _padded(array: NDArray[Any], lengths: NDArray[np.int64]) -> NDArray[Any]:
