@@ -61,8 +61,7 @@ class TableCells:
         return (index if self.rows is None else int(self.rows[index])) + 1
 
     def numbers(self, names: Sequence[str]) -> NDArray[np.float64]:
-        values_ND = self.table.values(names)
-        return values_ND if self.rows is None else values_ND[self.rows]
+        return self.table.values(names, self.rows)
 
     def categories(self, name: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
         codes = self.table.codes(name, allow_missing=True)

@@ -59,9 +59,21 @@ class Table:
             raise DataError(f"the dataset has no column '{name}'", "no_such_column", column=name)
         return self._by_name[name]
 
-    def values(self, names: Sequence[str]) -> NDArray[np.float64]:
+    def values(self, names: Sequence[str], rows: Rows | None = None) -> NDArray[np.float64]:
         """Numeric columns side by side, (N, D), as they were given: not scaled, NaN where a cell is unusable."""
-        return np.stack([self._cells(self.column(name), "numeric").astype(np.float64) for name in names], axis=1)
+        columns = [self.column(name) for name in names]
+        numbers = None if rows is None else np.asarray(rows, dtype=np.int64)
+        found_ND = np.empty((self.report.rows if numbers is None else numbers.size, len(names)))
+        start = 0
+        while start < len(columns):
+            stop = start + 1
+            # Neighbours are copied together: one by one, every row would be fetched once per column.
+            while stop < len(columns) and _are_neighbours(columns[stop - 1], columns[stop]):
+                stop += 1
+            first = self._cells(columns[start], "numeric", stop - start)
+            found_ND[:, start:stop] = first if numbers is None else first[numbers]
+            start = stop
+        return found_ND
 
     def codes(self, name: str, *, allow_missing: bool = False) -> NDArray[np.int64]:
         """Class codes (N,): indices into the column's levels; -1 for a missing cell where such are allowed.
@@ -73,9 +85,9 @@ class Table:
         if column.levels is None:
             raise DataError(f"column '{name}' has no classes", "no_classes", column=name)
         if column.kind == "category":
-            codes = self._cells(column, "category").astype(np.int64)
+            codes = self._cells(column, "category")[:, 0].astype(np.int64)
         else:
-            codes = _codes_of_numbers(self._cells(column, "numeric"), column.levels)
+            codes = _codes_of_numbers(self._cells(column, "numeric")[:, 0], column.levels)
         if allow_missing:
             return codes
         unknown = np.flatnonzero((codes < 0) | (codes >= len(column.levels)))
@@ -97,7 +109,7 @@ class Table:
         column = self.column(name)
         if column.kind == "category":
             levels = (*(column.levels or ()), "")  # code -1 finds the last
-            return [levels[code] for code in self._cells(column, "category")[np.asarray(rows, dtype=np.int64)]]
+            return [levels[code] for code in self._cells(column, "category")[np.asarray(rows, dtype=np.int64), 0]]
         flat, spans = self._flat(column, "text", rows)
         return [flat[start:end].tobytes().decode() for start, end in spans]
 
@@ -143,10 +155,11 @@ class Table:
         flat, spans = self._flat(column, "sequence", rows)
         return [flat[start:end] for start, end in spans]
 
-    def _cells(self, column: ColumnReport, kind: str) -> NDArray[Any]:
+    def _cells(self, column: ColumnReport, kind: str, width: int = 1) -> NDArray[Any]:
+        """The column, and those beside it, (N, width)."""
         if column.kind != kind or column.tensor is None or column.position is None:
             raise DataError(f"column '{column.name}' is not {kind}", "wrong_kind", column=column.name)
-        return self.tensors[column.tensor][:, column.position]
+        return self.tensors[column.tensor][:, column.position : column.position + width]
 
     def _flat(self, column: ColumnReport, kind: str, rows: Rows) -> tuple[NDArray[Any], list[tuple[int, int]]]:
         """The column's flat tensor, and where in it these rows start and end."""
@@ -199,6 +212,11 @@ def _is_stored(column: ColumnReport, tensors: dict[str, NDArray[Any]], rows: int
         rates = tensors.get(f"{column.tensor}.rates")
         return rates is not None and rates.shape == (rows,)
     return True
+
+
+def _are_neighbours(left: ColumnReport, right: ColumnReport) -> bool:
+    is_numeric = left.kind == right.kind == "numeric" and left.tensor is not None and left.position is not None
+    return is_numeric and left.tensor == right.tensor and right.position == (left.position or 0) + 1
 
 
 def _codes_of_numbers(cells: NDArray[Any], levels: tuple[str, ...]) -> NDArray[np.int64]:

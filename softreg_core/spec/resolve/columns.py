@@ -114,7 +114,8 @@ def _auto_features(spec: TrainSpec, rest: list[ColumnReport], findings: Findings
         names = ", ".join(f"'{column.name}'" for column in chosen[:5])
         findings.refuse("/task/features", f"several columns hold {_HOLDS[chosen[0].kind]}: name one of {names}")
         chosen = chosen[:1]
-    left_out = [column.name for column in rest if column not in chosen]
+    taken = {column.name for column in chosen}
+    left_out = [column.name for column in rest if column.name not in taken]
     if left_out:
         some = ", ".join(left_out[:5]) + (", ..." if len(left_out) > 5 else "")
         is_numeric = all(column.kind == "numeric" for column in chosen)

@@ -243,3 +243,17 @@ def test_a_column_with_another_role_is_neither_learned_nor_learned_from(document
     with pytest.raises(SpecError) as caught:
         resolve(TrainSpec.model_validate(document), people().report)
     assert pointer in {problem.pointer for problem in caught.value.problems}
+
+
+def test_groups_that_leave_a_batch_of_one_row_are_refused_where_rows_are_normalised_by_their_batch(ready):
+    """Thirty-three of forty rows were expected to train, and the groups make it another number."""
+    refused = set()
+    for rows in range(40, 46):
+        table = people(rows)
+        document = {"split": {"group": "features.1", "stratify": False}, "net": {"norm": "batch"}}
+        for batch_size in (3, 4, 5):
+            try:
+                ready(table, **document, training={"batch_size": batch_size})
+            except (DataError, SpecError) as error:
+                refused.add(getattr(error, "reason", "at submit"))
+    assert "batch_of_one" in refused

@@ -278,3 +278,60 @@ def test_the_article_s_bounds_are_those_of_the_targets_variance(of, more, alpha,
     advice = resolved({"loss": loss} | more, of).advice
     found = [one.code for one in advice if one.code.startswith("article")]
     assert [code for code in found if code != "article_not_convex" or of is not PEOPLE] == wanted
+
+
+DOG = ColumnReport(
+    name="dog", kind="category", tensor="codes", position=1, distinct=2, levels=("no", "yes"), level_counts=(95, 5)
+)
+
+
+def test_categories_are_features_too_and_rare_ones_are_pointed_out():
+    resolution = resolved({}, report(numeric("age"), DOG, PET))
+    spec = resolution.spec
+    assert spec.task.features == ("age", "dog")
+    assert resolution.shape == TableShape(numbers=1, levels=(3,))
+    assert spec.preprocess.unknown == "other"
+    assert "dog" in codes_of(resolution)["rare_categories"].message
+    common = DOG.model_copy(update={"level_counts": (50, 50)})
+    assert resolved({}, report(numeric("age"), common, PET)).spec.preprocess.unknown == "error"
+    assert resolved({"preprocess": {"unknown": "error"}}, report(numeric("age"), DOG, PET)).spec.preprocess.unknown == (
+        "error"
+    )
+
+
+@pytest.mark.parametrize(
+    ("column", "shape"),
+    [
+        (
+            {"kind": "image", "channels": 3, "heights": (20, 500), "widths": (32, 600)},
+            {"kind": "image", "channels": 3, "height": 20, "width": 32},
+        ),
+        ({"kind": "text", "longest": 4000}, {"kind": "text", "vocabulary": 10_002, "longest": 256}),
+        (
+            {"kind": "sound", "rates": (8000, 44_100), "seconds": (0.5, 3.0)},
+            {"kind": "sound", "rate": 16_000, "longest": 48_000, "window": 400, "hop": 160, "mels": 40},
+        ),
+        (
+            {"kind": "sound", "rates": (50,), "seconds": (0.1, 0.2)},
+            {"kind": "sound", "rate": 100, "longest": 20, "window": 16, "hop": 1, "mels": 9},
+        ),
+        ({"kind": "sequence", "channels": 2, "longest": 5000}, {"kind": "sequence", "channels": 2, "longest": 1024}),
+    ],
+)
+def test_what_auto_makes_of_a_column_of_another_kind(column, shape):
+    resolution = resolved({}, report(ColumnReport(name="x", tensor="flat.0", **column), PET))
+    assert resolution.shape.model_dump() == shape
+    assert resolution.spec.task.input.kind == column["kind"]
+    again = TrainSpec.model_validate_json(resolution.spec.model_dump_json())
+    assert resolved(again.model_dump(), report(ColumnReport(name="x", tensor="flat.0", **column), PET)).spec == again
+
+
+def test_of_several_columns_of_images_one_has_to_be_named():
+    images = [
+        ColumnReport(name=name, kind="image", tensor=name, channels=1, heights=(8, 8), widths=(8, 8))
+        for name in ("left", "right")
+    ]
+    found = refusals({"net": {"kind": "cnn"}}, report(*images, PET))
+    assert "'left', 'right'" in found["/task/features"]
+    spec = {"net": {"kind": "cnn"}, "task": {"features": ["right"]}}
+    assert resolved(spec, report(*images, PET)).spec.task.features == ("right",)
