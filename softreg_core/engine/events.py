@@ -12,6 +12,7 @@ from typing import Literal
 from torch import Tensor
 
 from softreg_core.data.preprocessing import Preprocessing
+from softreg_core.engine.manifest import Manifest
 from softreg_core.engine.state import TrainingState
 from softreg_core.evaluate.document import EvaluationReport
 from softreg_core.spec.advice import Advice
@@ -41,6 +42,8 @@ class TrainedModel:
     preprocessing: Preprocessing
     loss: dict[str, Tensor] = field(default_factory=dict)
     """What the loss keeps: a variance that it followed or learned."""
+    manifest: Manifest | None = None
+    """What the claim of equal bits holds for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ class Started:
     device: str
     start_step: int
     """Steps done before, when the run was resumed."""
+    manifest: Manifest
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import torch
 from softreg_core.data.tabular import PreparedData
 from softreg_core.engine.beside import Teacher
 from softreg_core.engine.events import CheckpointDue, Started, Stopped, TrainEvent
+from softreg_core.engine.manifest import Manifest, deterministic, manifest_of
 from softreg_core.engine.run import Control, Run
 from softreg_core.engine.state import TrainingState
 from softreg_core.engine.threads import limited_threads
@@ -60,8 +61,9 @@ def train(
     if resume is not None:
         run.restore(resume, resume_best)
     work = work_per_row(spec.net, data.preprocessing.shape, data.preprocessing.outputs)
-    with limited_threads(work.multiplications, run.most_rows):
-        yield _started(run)
+    with deterministic(run.device), limited_threads(work.multiplications, run.most_rows):
+        run.manifest = manifest_of(run.device, run.precision)
+        yield _started(run, run.manifest)
         try:
             yield from _epochs(run, control or _never, keep_step_losses=keep_step_losses)
         except NonFiniteLossError:
@@ -85,7 +87,7 @@ def _epochs(run: Run, control: Control, *, keep_step_losses: bool) -> Iterator[T
     yield run.finish()
 
 
-def _started(run: Run) -> Started:
+def _started(run: Run, manifest: Manifest) -> Started:
     epochs = run.spec.training.epochs
     return Started(
         total_steps=epochs * run.steps_per_epoch,
@@ -94,6 +96,7 @@ def _started(run: Run) -> Started:
         parameters=run.parameters,
         device=str(run.device),
         start_step=run.step,
+        manifest=manifest,
     )
 
 

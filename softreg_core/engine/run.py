@@ -14,6 +14,7 @@ from softreg_core.engine.beside import Teacher, build_beside
 from softreg_core.engine.best import BestEpoch
 from softreg_core.engine.events import EpochEnded, Finished, Progress, StepLogged, TrainedModel
 from softreg_core.engine.ledger import GradientLedger, with_shares
+from softreg_core.engine.manifest import Manifest
 from softreg_core.engine.patience import patience_of
 from softreg_core.engine.rates import Rates
 from softreg_core.engine.record import LossRecord
@@ -74,6 +75,7 @@ class Run:
         self.stored_step: int | None = None
         self.last_good: TrainingState | None = None
         self.metrics: dict[str, float] = {}
+        self.manifest: Manifest | None = None
 
     def _source(self) -> Batches:
         training = self.spec.training
@@ -327,7 +329,7 @@ class Run:
             metrics = dict(best.metrics)
         metrics |= self._measured("test", self._test)
         of_net, of_loss = (copies(module.state_dict()) for module in (self._stepper.evaluated, self._stepper.loss))
-        model = TrainedModel(self.spec, of_net, self.preprocessing, of_loss)
+        model = TrainedModel(self.spec, of_net, self.preprocessing, of_loss, self.manifest)
         best_step = None if self.best.best is None else self.best.best.step
         is_early = self.is_stopped_early and self.epoch < self.spec.training.epochs
         reason: Literal["completed", "early_stopped"] = "early_stopped" if is_early else "completed"

@@ -19,6 +19,7 @@ __all__ = [
     "DOCUMENT_NAME",
     "WEIGHTS_NAME",
     "DataDocument",
+    "ManifestDocument",
     "ModelDocument",
     "ScalingDocument",
     "WeightsDocument",
@@ -84,6 +85,24 @@ class WeightsDocument(_Document):
     size: int
 
 
+class ManifestDocument(_Document):
+    """The same spec and data give the same weights, bit for bit and interrupted or not, where all of this is the same.
+
+    softreg_core.engine.manifest says what each field is.
+    """
+
+    torch: str
+    device: str
+    processor: str
+    cuda: str | None
+    threads: int
+    precision: Literal["float32", "bfloat16"]
+    tier: str
+    pack: tuple[str, ...]
+    is_deterministic: bool
+    not_claimed: tuple[str, ...]
+
+
 class ModelDocument(_Document):
     """A model without its weights: what goes in, what comes out, how it was trained, what it reached."""
 
@@ -117,6 +136,8 @@ class ModelDocument(_Document):
     data: Annotated[DataDocument | None, Field(exclude_if=lambda value: value is None)] = None
     weights: WeightsDocument
     versions: dict[str, str]
+    manifest: ManifestDocument | None = None
+    """What the claim of equal bits holds for; null in models from before it was written."""
 
     @model_validator(mode="after")
     def _parts_fit(self) -> ModelDocument:

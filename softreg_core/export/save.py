@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from softreg_core.export.document import (
     DOCUMENT_NAME,
     WEIGHTS_NAME,
     DataDocument,
+    ManifestDocument,
     ModelDocument,
     ScalingDocument,
     WeightsDocument,
@@ -91,4 +93,5 @@ def _document(
             "numpy": np.__version__,
             "python": platform.python_version(),
         },
+        manifest=None if model.manifest is None else ManifestDocument(**asdict(model.manifest)),
     )

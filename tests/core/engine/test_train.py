@@ -256,3 +256,25 @@ def test_finished_metrics_are_plain_floats(blobs, ready):
     spec, data = ready(blobs, training={"epochs": 1})
     (finished,) = of_kind(events_of(spec, data), Finished)
     assert all(type(value) is float for value in finished.metrics.values())
+
+
+def test_the_manifest_says_what_the_claim_of_equal_bits_holds_for(blobs, ready, tmp_path):
+    from softreg_core.export.load import load
+    from softreg_core.export.save import save_model
+
+    spec, data = ready(blobs, training={"epochs": 1})
+    events = events_of(spec, data)
+    manifest = events[0].manifest
+    assert (manifest.torch, manifest.device, manifest.threads) == (str(torch.__version__), "cpu", 1)
+    assert (manifest.tier, manifest.pack, manifest.precision, manifest.is_deterministic) == (
+        "eager",
+        (),
+        "float32",
+        True,
+    )
+    assert manifest.processor == torch.backends.cpu.get_cpu_capability()
+    assert any("torch" in item for item in manifest.not_claimed)
+    save_model(events[-1].model, tmp_path, events[-1].metrics)
+    assert load(tmp_path).document.manifest.model_dump() == {
+        name: getattr(manifest, name) for name in type(manifest).__dataclass_fields__
+    }

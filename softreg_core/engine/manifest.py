@@ -1,0 +1,85 @@
+"""What the claim of equal bits holds for, written into every model; and the switches that it needs on CUDA."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+__all__ = ["Manifest", "deterministic", "manifest_of"]
+
+_ELSEWHERE = "another build of torch, processor or number of threads"
+_ON_CUDA = (
+    "operations for which torch has no deterministic algorithm on CUDA; it warns of each",
+    "another model of GPU, driver or CUDA library",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The same spec and data give the same bits, interrupted or not, where all of this is the same."""
+
+    torch: str
+    """Version with build."""
+    device: str
+    """`cpu`, or the model of the GPU."""
+    processor: str
+    """The instruction set that torch uses on the CPU, as AVX2."""
+    cuda: str | None
+    threads: int
+    precision: Literal["float32", "bfloat16"]
+    tier: Literal["eager"]
+    """How steps are executed."""
+    pack: tuple[str, ...]
+    """Other runs that are computed in the same operations; none."""
+    is_deterministic: bool
+    """Torch was told to use deterministic algorithms only, or there are no others, as on the CPU."""
+    not_claimed: tuple[str, ...]
+    """Where the bits may differ."""
+
+
+def manifest_of(device: torch.device, precision: Literal["float32", "bfloat16"]) -> Manifest:
+    """Of a run that is about to begin, inside of `deterministic` and with its threads set."""
+    is_cuda = device.type == "cuda"
+    return Manifest(
+        torch=str(torch.__version__),
+        device=torch.cuda.get_device_name(device) if is_cuda else device.type,
+        processor=str(torch.backends.cpu.get_cpu_capability()),
+        cuda=torch.version.cuda if is_cuda else None,
+        threads=torch.get_num_threads(),
+        precision=precision,
+        tier="eager",
+        pack=(),
+        is_deterministic=not is_cuda or torch.are_deterministic_algorithms_enabled(),
+        not_claimed=(_ELSEWHERE, *(_ON_CUDA if is_cuda else ())),
+    )
+
+
+@contextmanager
+def deterministic(device: torch.device) -> Iterator[None]:
+    """Deterministic algorithms on CUDA for a run, and what was set before after it; nothing on a CPU.
+
+    Torch warns where it has none, and goes on: a job on a rare operation is worth more than none, and the manifest
+    claims no bits for it.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    # Read once, when cuBLAS starts in this process: with it, its sums have one order.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    was_on, was_warning = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    was_benchmarked = torch.backends.cudnn.benchmark
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(was_on, warn_only=was_warning)
+        torch.backends.cudnn.benchmark = was_benchmarked
