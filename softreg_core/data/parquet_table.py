@@ -6,18 +6,20 @@ read through a small buffer, and what a page unpacks to meets the process's own 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 import pyarrow as pa
 from pyarrow import parquet
 
 from softreg_core.data.column_names import check_names
-from softreg_core.data.parquet_columns import ArrowColumn, arrow_column
+from softreg_core.data.parquet_columns import arrow_column
 from softreg_core.data.parsed import ParsedTable, parsed_table
 from softreg_core.data.request import ParseLimits
 from softreg_core.errors import DataError
 
-__all__ = ["open_parquet", "read_parquet"]
+__all__ = ["open_parquet", "parquet_parts", "read_parquet"]
 
 _BUFFER_BYTES = 64 * 1024
 _CELLS_PER_BATCH = 2**18
@@ -37,8 +39,40 @@ def read_parquet(stream: BinaryIO, limits: ParseLimits) -> ParsedTable:
         DataError: the file is broken or holds what is not read, or it passes a limit; the reason is a stable word.
         MemoryError: it asks for more memory than the process may have.
     """
+    with _typed_errors():
+        (table,) = parquet_parts(stream, limits, limits.rows)
+        return table
+
+
+def parquet_parts(stream: BinaryIO, limits: ParseLimits, rows: int) -> Iterator[ParsedTable]:
+    """The same file in parts of at most so many rows, each read when it is asked for and forgotten after it.
+
+    Args:
+        stream: at its start.
+        limits: of the whole file.
+        rows: of a part; the last one may be smaller.
+
+    Raises:
+        DataError: as `read_parquet`.
+        MemoryError: as `read_parquet`.
+    """
+    with _typed_errors():
+        file = open_parquet(stream, limits)
+        schema = file.schema_arrow
+        if not len(schema):
+            raise DataError("the file has no columns", "no_columns")
+        check_names(schema.names, limits)
+        batches = _batches(file, limits, rows)
+        while (table := _next_part(schema, batches, limits, rows)) is not None:
+            yield table
+        if file.metadata.num_rows == 0:
+            raise DataError("the file has no rows", "no_rows")
+
+
+@contextmanager
+def _typed_errors() -> Iterator[None]:
     try:
-        return _read(stream, limits)
+        yield
     except pa.ArrowMemoryError as error:
         raise MemoryError from error
     except pa.ArrowNotImplementedError as error:
@@ -77,22 +111,25 @@ def open_parquet(stream: BinaryIO, limits: ParseLimits) -> parquet.ParquetFile:
     return file
 
 
-def _read(stream: BinaryIO, limits: ParseLimits) -> ParsedTable:
-    file = open_parquet(stream, limits)
-    schema = file.schema_arrow
-    if not len(schema):
-        raise DataError("the file has no columns", "no_columns")
-    check_names(schema.names, limits)
+def _next_part(
+    schema: pa.Schema, batches: Iterator[pa.RecordBatch], limits: ParseLimits, rows: int
+) -> ParsedTable | None:
+    """The table of the next batches, or None when there are no more."""
     columns = [arrow_column(field, limits) for field in schema]
-    rows = _fill(file, columns, limits)
-    if not rows:
-        raise DataError("the file has no rows", "no_rows")
+    filled = 0
+    while filled < rows and (batch := next(batches, None)) is not None:
+        _validate(batch)
+        filled += batch.num_rows
+        for column, array in zip(columns, batch.columns, strict=True):
+            column.add(array)
+    if not filled:
+        return None
     remarks = [remark for column in columns for remark in column.remarks()]
     columns.reverse()
     # Popped, so that a column's batches are gone before the next column's are joined.
     finished = [part for _ in schema for part in columns.pop().finish()]
     check_names([column.name for column in finished], limits)
-    return parsed_table(finished, file_format="parquet", rows=rows, warnings=remarks)
+    return parsed_table(finished, file_format="parquet", rows=filled, warnings=remarks)
 
 
 def _validate(batch: pa.RecordBatch) -> None:
@@ -111,19 +148,17 @@ def _heavy_rows(group: parquet.RowGroupMetaData) -> int:
     return max(1, min(_HEAVY_ROWS_PER_BATCH, _HEAVY_BYTES_PER_BATCH // bytes_per_row))
 
 
-def _fill(file: parquet.ParquetFile, columns: list[ArrowColumn], limits: ParseLimits) -> int:
-    """Hand every cell to its column; the number of rows that there really were."""
-    most = max(1, min(_ROWS_PER_BATCH, _CELLS_PER_BATCH // len(columns)))
+def _batches(file: parquet.ParquetFile, limits: ParseLimits, rows: int) -> Iterator[pa.RecordBatch]:
+    """The file's rows in order; a batch has at most `rows`."""
+    columns = [arrow_column(field, limits) for field in file.schema_arrow]
+    most = max(1, min(rows, _ROWS_PER_BATCH, _CELLS_PER_BATCH // len(columns)))
     is_heavy = any(column.is_heavy for column in columns)
-    rows = 0
+    seen = 0
     for group in range(file.metadata.num_row_groups):
         size = min(most, _heavy_rows(file.metadata.row_group(group))) if is_heavy else most
         batches: Any = file.iter_batches(batch_size=size, row_groups=[group], use_threads=False)
         for batch in batches:
-            rows += batch.num_rows
-            if rows > limits.rows:
+            seen += batch.num_rows
+            if seen > limits.rows:
                 raise DataError(f"more than {limits.rows} rows", "too_many_rows")
-            _validate(batch)
-            for column, array in zip(columns, batch.columns, strict=True):
-                column.add(array)
-    return rows
+            yield batch
