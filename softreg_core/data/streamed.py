@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
+from softreg_core.data.part import Part
 from softreg_core.data.stream.pieces import Arrays, Pieces
-from softreg_core.data.tabular import Part
 
 __all__ = ["StreamedPart"]
 

@@ -4,16 +4,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
 
 from softreg_core.data.cells import Cells, TableCells
 from softreg_core.data.encode import begin_fit
+from softreg_core.data.part import Part
 from softreg_core.data.preprocessing import Preprocessing
 from softreg_core.data.splits import split_rows
+from softreg_core.data.streamed import StreamedPart
 from softreg_core.data.table import Table
 from softreg_core.data.target import TargetFit, target_array, weight_array
 from softreg_core.errors import DataError
@@ -25,52 +25,12 @@ __all__ = ["Part", "PreparedData", "part_of", "prepare", "split_rows"]
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
-    """Rows of one part of the split; training rows in the dataset's order, their order in training is the engine's."""
-
-    inputs: tuple[Tensor, ...]
-    """What the network is called with, each (N, ...); softreg_core.spec.inputs says which tensors there are."""
-    target: Tensor
-    """int64 class codes (N,); or float32 (N, C): scaled values, or labels, 0 or 1."""
-    weight: Tensor | None = None
-    """float32 (N,), not negative: a row's weight in the loss; None when all weigh the same."""
-
-    @property
-    def rows(self) -> int:
-        """N."""
-        return int(self.target.shape[0])
-
-    def take(self, rows: slice | Tensor) -> Part:
-        """Some of the rows: a slice, or row numbers in any order."""
-        weight = None if self.weight is None else self.weight[rows]
-        return Part(tuple(tensor[rows] for tensor in self.inputs), self.target[rows], weight)
-
-    def to(self, device: torch.device) -> Part:
-        """The same rows on a device."""
-        weight = None if self.weight is None else self.weight.to(device)
-        return Part(tuple(tensor.to(device) for tensor in self.inputs), self.target.to(device), weight)
-
-    def blocks(self) -> Iterator[Part]:
-        """All rows, in order, in pieces that fit memory: here in one."""
-        yield self
-
-    @classmethod
-    def joined(cls, parts: Sequence[Part]) -> Part:
-        """The rows of several parts, one after the other."""
-        if len(parts) == 1:
-            return parts[0]
-        inputs = tuple(torch.cat(tensors) for tensors in zip(*(part.inputs for part in parts), strict=True))
-        weights = [part.weight for part in parts if part.weight is not None]
-        return cls(inputs, torch.cat([part.target for part in parts]), torch.cat(weights) if weights else None)
-
-
-@dataclass(frozen=True, eq=False)
 class PreparedData:
     """Everything that training reads."""
 
-    train: Part
-    validation: Part
-    test: Part
+    train: Part | StreamedPart
+    validation: Part | StreamedPart
+    test: Part | StreamedPart
     preprocessing: Preprocessing
 
 
