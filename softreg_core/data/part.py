@@ -6,11 +6,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-__all__ = ["Part"]
+__all__ = ["Part", "Rows"]
+
+
+class Rows(Protocol):
+    """Rows to be measured, wherever they lie."""
+
+    @property
+    def rows(self) -> int:
+        """N."""
+
+    @property
+    def target(self) -> Tensor:
+        """int64 class codes (N,); or float32 (N, C): scaled values, or labels, 0 or 1."""
+
+    def batches(self, size: int) -> Iterator[Part]:
+        """All rows in the order of `target`, at most `size` at a time."""
+
+    def take(self, rows: Tensor, /) -> Part:
+        """Some rows by their ascending numbers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,9 +58,10 @@ class Part:
         weight = None if self.weight is None else self.weight.to(device)
         return Part(tuple(tensor.to(device) for tensor in self.inputs), self.target.to(device), weight)
 
-    def blocks(self) -> Iterator[Part]:
-        """All rows, in order, in pieces that fit memory: here in one."""
-        yield self
+    def batches(self, size: int) -> Iterator[Part]:
+        """All rows, in order; the last batch may be smaller."""
+        for start in range(0, self.rows, size):
+            yield self.take(slice(start, start + size))
 
     @classmethod
     def joined(cls, parts: Sequence[Part]) -> Part:

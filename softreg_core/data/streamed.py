@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
+from torch import Tensor
 
 from softreg_core.data.part import Part
 from softreg_core.data.stream.pieces import Arrays, Pieces
@@ -15,32 +18,52 @@ from softreg_core.data.stream.pieces import Arrays, Pieces
 __all__ = ["StreamedPart"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class StreamedPart:
     """Rows of one part of the split, dealt into pieces: their inputs, then the target, then perhaps the weight."""
 
     pieces: Pieces
     has_weight: bool = False
+    device: torch.device = torch.device("cpu")  # noqa: RUF009 - it cannot change
 
     @property
     def rows(self) -> int:
         """How many there are."""
         return self.pieces.rows
 
-    def to(self, device: torch.device) -> StreamedPart:  # noqa: ARG002 - the same call as a part in memory takes
-        """Itself: blocks are moved when they are read."""
-        return self
+    @cached_property
+    def target(self) -> Tensor:
+        """Of all rows, as `batches` gives them; read once."""
+        return torch.cat([block.target for block in self._blocks()])
 
-    def blocks(self) -> Iterator[Part]:
-        """All rows, in pieces that fit memory, always in the same order."""
-        return map(self._part, self.pieces.in_order())
+    def to(self, device: torch.device) -> StreamedPart:
+        """The same rows, moved to a device when they are read."""
+        return dataclasses.replace(self, device=device)
+
+    def batches(self, size: int) -> Iterator[Part]:
+        """All rows, always in the same order; the last batch of a piece may be smaller."""
+        for block in self._blocks():
+            yield from block.batches(size)
 
     def shuffled(self, seed: int, epoch: int, skip: int = 0) -> Iterator[Part]:
-        """All rows in the order of an epoch, without the first `skip`, in pieces that fit memory."""
+        """All rows in the order of an epoch, without the first `skip`, piece by piece."""
         return map(self._part, self.pieces.shuffled(seed, epoch, skip))
+
+    def take(self, rows: Tensor) -> Part:
+        """Some rows, by their ascending numbers in the order of `batches`."""
+        found, before = [], 0
+        for block in self._blocks():
+            own = rows[(rows >= before) & (rows < before + block.rows)] - before
+            before += block.rows
+            if own.numel():
+                found.append(block.take(own))
+        return Part.joined(found)
+
+    def _blocks(self) -> Iterator[Part]:
+        return map(self._part, self.pieces.in_order())
 
     def _part(self, arrays: Arrays) -> Part:
         tensors = [torch.from_numpy(array) for array in arrays]
         weight = tensors.pop() if self.has_weight else None
         target = tensors.pop()
-        return Part(tuple(tensors), target, weight)
+        return Part(tuple(tensors), target, weight).to(self.device)

@@ -7,11 +7,11 @@ from typing import Protocol
 
 import torch
 
+from softreg_core.data.part import Part
 from softreg_core.data.streamed import StreamedPart
-from softreg_core.data.tabular import Part
 from softreg_core.engine.order import epoch_order
 
-__all__ = ["Batches", "ResidentBatches", "StreamedBatches"]
+__all__ = ["Batches", "ResidentBatches", "StreamedBatches", "batches_of"]
 
 
 class Batches(Protocol):
@@ -27,6 +27,13 @@ class Batches(Protocol):
 
     def __call__(self, epoch: int, from_step: int = 0) -> Iterator[Part]:
         """The batches of an epoch on the run's device, from its step `from_step` on; both count from 0."""
+
+
+def batches_of(part: Part | StreamedPart, batch_size: int, seed: int) -> Batches:
+    """Batches of rows that lie in memory, or on disk."""
+    if isinstance(part, StreamedPart):
+        return StreamedBatches(part, batch_size, seed)
+    return ResidentBatches(part, batch_size, seed)
 
 
 class ResidentBatches:
@@ -59,11 +66,10 @@ class ResidentBatches:
 class StreamedBatches:
     """Rows that are read piece after piece; a batch may begin in one piece and end in the next."""
 
-    def __init__(self, part: StreamedPart, batch_size: int, seed: int, device: torch.device) -> None:
+    def __init__(self, part: StreamedPart, batch_size: int, seed: int) -> None:
         self._part = part
         self._batch_size = batch_size
         self._seed = seed
-        self._device = device
 
     @property
     def steps_per_epoch(self) -> int:
@@ -80,12 +86,12 @@ class StreamedBatches:
         begun: list[Part] = []
         wanted = self._batch_size
         for piece in self._part.shuffled(self._seed, epoch, skip=from_step * self._batch_size):
-            here, start = piece.to(self._device), 0
-            while here.rows - start >= wanted:
-                yield Part.joined([*begun, here.take(slice(start, start + wanted))])
+            start = 0
+            while piece.rows - start >= wanted:
+                yield Part.joined([*begun, piece.take(slice(start, start + wanted))])
                 start, wanted, begun = start + wanted, self._batch_size, []
-            if start < here.rows:
-                begun.append(here.take(slice(start, None)))
-                wanted -= here.rows - start
+            if start < piece.rows:
+                begun.append(piece.take(slice(start, None)))
+                wanted -= piece.rows - start
         if begun:
             yield Part.joined(begun)

@@ -8,8 +8,9 @@ from typing import Literal
 
 import torch
 
-from softreg_core.data.tabular import Part, PreparedData
-from softreg_core.engine.batches import Batches, ResidentBatches
+from softreg_core.data.part import Part, Rows
+from softreg_core.data.tabular import PreparedData
+from softreg_core.engine.batches import Batches, batches_of
 from softreg_core.engine.beside import Teacher, build_beside
 from softreg_core.engine.best import BestEpoch
 from softreg_core.engine.events import EpochEnded, Finished, Progress, StepLogged, TrainedModel
@@ -83,7 +84,7 @@ class Run:
         misfit = misfit_of_batches(self.spec.net, self._train.rows, batch_size)
         if misfit is not None:  # what `resolve` did not see: rows that stay together change the sizes a little
             raise DataError(misfit, "batch_of_one")
-        return ResidentBatches(self._train, batch_size, training.seed)
+        return batches_of(self._train, batch_size, training.seed)
 
     def _build_stepper(self, data: PreparedData, total_steps: int, teacher: Teacher | None) -> Stepper:
         spec, preprocessing = self.spec, self.preprocessing
@@ -345,13 +346,13 @@ class Run:
         return report(
             question,
             {
-                name: collect(net, loss, part.inputs, part.target, outputs=len(question.names), seed=question.seed)
+                name: collect(net, loss, part, outputs=len(question.names), seed=question.seed)
                 for name, part in parts.items()
                 if part.rows
             },
         )
 
-    def _measured(self, name: str, part: Part) -> dict[str, float]:
+    def _measured(self, name: str, part: Rows) -> dict[str, float]:
         if part.rows == 0:
             return {}
         scaling = self.preprocessing.target
@@ -360,8 +361,7 @@ class Run:
         measured = evaluate(
             self._stepper.evaluated,
             self._stepper.loss,
-            part.inputs,
-            part.target,
+            part,
             target_scale=scale,
             label_threshold=threshold,
             has_logits=has_logits(self.spec.loss.base),

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from softreg_core.data.part import Rows
 from softreg_core.losses import Loss
 
 __all__ = ["EVALUATION_ROWS", "evaluate", "evaluation_rows"]
@@ -31,8 +32,7 @@ def evaluation_rows(net: nn.Module) -> int:
 def evaluate(
     net: nn.Module,
     loss: Loss[Any],
-    inputs: tuple[Tensor, ...],
-    target: Tensor,
+    rows: Rows,
     *,
     target_scale: NDArray[np.float64] | None = None,
     label_threshold: float | None = None,
@@ -43,8 +43,7 @@ def evaluate(
     Args:
         net: called as `net(*inputs)`; returns float32 (N, C), or more columns where `loss` says so.
         loss: as from `build_loss`; an alpha that changes over a run has its value at the end of the run.
-        inputs: what the network takes, each (N, ...), N at least 1.
-        target: int64 class codes (N,); or float32 (N, C): scaled values, or labels, 0 or 1.
+        rows: what the network takes and what it should say, N at least 1.
         target_scale: (C,), one scaled unit in the user's units; 1 when not given.
         label_threshold: the output above which a label is true; None where the target is no labels.
         has_logits: whether the outputs for classes are logits; see softreg_core.spec.fit.
@@ -60,16 +59,14 @@ def evaluate(
     net.eval()
     loss.eval()
     sums: dict[str, Tensor] = {}
-    at_once = evaluation_rows(net)
-    for start in range(0, target.shape[0], at_once):
-        rows = slice(start, start + at_once)
-        prediction, variance = loss.split(net(*(tensor[rows] for tensor in inputs)))
-        parts = loss(prediction, target[rows], variance=variance)._asdict()
-        agreement = _agreement(loss.values(prediction), target[rows], label_threshold, has_logits=has_logits)
+    for batch in rows.batches(evaluation_rows(net)):
+        prediction, variance = loss.split(net(*batch.inputs))
+        parts = loss(prediction, batch.target, variance=variance)._asdict()
+        agreement = _agreement(loss.values(prediction), batch.target, label_threshold, has_logits=has_logits)
         for name, values in (parts | agreement).items():
             if values is not None:
                 sums[name] = sums.get(name, 0.0) + values.double().sum(0)
-    return _means(sums, target, target_scale)
+    return _means(sums, rows.target, target_scale)
 
 
 def _agreement(

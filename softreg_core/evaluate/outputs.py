@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from softreg_core.data.part import Rows
 from softreg_core.evaluate.measure import evaluation_rows
 from softreg_core.keyed import key_of
 from softreg_core.losses import Loss
@@ -40,16 +41,13 @@ class Outputs:
 
 
 @torch.no_grad()
-def collect(
-    net: nn.Module, loss: Loss[Any], inputs: tuple[Tensor, ...], target: Tensor, *, outputs: int, seed: int
-) -> Outputs:
+def collect(net: nn.Module, loss: Loss[Any], rows: Rows, *, outputs: int, seed: int) -> Outputs:
     """Run a network in evaluation over rows.
 
     Args:
         net: called as `net(*inputs)`; returns float32 (N, C), or more columns where `loss` says so.
         loss: as from `build_loss`; an alpha that changes over a run has its value at the end of the run.
-        inputs: what the network takes, each (N, ...), N at least 1.
-        target: int64 class codes (N,); or float32 (N, C): scaled values, or labels, 0 or 1.
+        rows: what the network takes and what it should say, N at least 1.
         outputs: C.
         seed: of the sample that is drawn where there are too many rows.
 
@@ -58,27 +56,24 @@ def collect(
     """
     net.eval()
     loss.eval()
-    of_rows = target.shape[0]
+    of_rows = rows.rows
     drawn = sampled_rows(of_rows, outputs, seed)
     if drawn is not None:
-        rows = torch.from_numpy(drawn).to(target.device)
-        inputs, target = tuple(tensor[rows] for tensor in inputs), target[rows]
+        rows = rows.take(torch.from_numpy(drawn).to(rows.target.device))
     predictions: list[Tensor] = []
     variances: list[Tensor] = []
     losses: dict[str, list[Tensor]] = {}
-    at_once = evaluation_rows(net)
-    for start in range(0, target.shape[0], at_once):
-        batch = slice(start, start + at_once)
-        prediction, variance = loss.split(net(*(tensor[batch] for tensor in inputs)))
+    for batch in rows.batches(evaluation_rows(net)):
+        prediction, variance = loss.split(net(*batch.inputs))
         predictions.append(loss.values(prediction).float())
         if variance is not None:
             variances.append(loss.predictive_variance(variance).expand_as(prediction).float())
-        for name, part in loss(prediction, target[batch], variance=variance)._asdict().items():
+        for name, part in loss(prediction, batch.target, variance=variance)._asdict().items():
             if part is not None:
                 losses.setdefault("loss" if name == "total" else name, []).append(part.double())
     return Outputs(
         torch.cat(predictions).cpu().numpy(),
-        target.cpu().numpy(),
+        rows.target.cpu().numpy(),
         {name: torch.cat(parts).cpu().numpy() for name, parts in losses.items()},
         variance=torch.cat(variances).cpu().numpy() if variances else None,
         of_rows=of_rows,

@@ -18,6 +18,7 @@ from safetensors import torch as safetensors_torch
 from torch import Tensor, nn
 
 from softreg_core.data.cells import RawCells, spelled
+from softreg_core.data.part import Part
 from softreg_core.data.preprocessing import Preprocessing
 from softreg_core.errors import DataError, IntegrityError
 from softreg_core.evaluate.document import EvaluationReport
@@ -215,13 +216,11 @@ class LoadedModel:
         Raises:
             DataError: the arrays do not fit the model or each other.
         """
-        inputs, encoded = self._asked(rows, target)
         scaling, base = self._preprocessing.target, self.document.spec.loss.base
         return evaluate(
             self.net,
             self.loss,
-            inputs,
-            encoded,
+            self._asked(rows, target),
             target_scale=None if scaling is None else scaling.scale,
             label_threshold=None if self._preprocessing.truths is None else label_threshold(base),
             has_logits=has_logits(base),
@@ -242,18 +241,19 @@ class LoadedModel:
         """
         from softreg_core.evaluate.report import Question, report  # scikit-learn: most of a second, needed only here
 
-        inputs, encoded = self._asked(rows, target)
         question = Question.of(self.document.spec, self._preprocessing)
-        answers = collect(self.net, self.loss, inputs, encoded, outputs=len(question.names), seed=question.seed)
+        answers = collect(
+            self.net, self.loss, self._asked(rows, target), outputs=len(question.names), seed=question.seed
+        )
         return report(question, {"rows": answers})
 
-    def _asked(self, rows: Any, target: ArrayLike) -> tuple[tuple[Tensor, ...], Tensor]:
+    def _asked(self, rows: Any, target: ArrayLike) -> Part:
         inputs, wanted = self._inputs(rows), np.asarray(target)
         if wanted.shape[:1] != inputs[0].shape[:1] or wanted.size == 0:
             raise DataError(f"{inputs[0].shape[0]} rows and a target of shape {wanted.shape}", "lengths_differ")
         if self._preprocessing.truths is not None:
-            return inputs, self._truths(wanted)
-        return inputs, self._codes(wanted) if self._preprocessing.target is None else self._values(wanted)
+            return Part(inputs, self._truths(wanted))
+        return Part(inputs, self._codes(wanted) if self._preprocessing.target is None else self._values(wanted))
 
     def _inputs(self, rows: Any) -> tuple[Tensor, ...]:
         encoding = self._preprocessing.inputs

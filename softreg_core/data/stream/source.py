@@ -65,4 +65,4 @@ def is_larger_than(path: Path, share_bytes: int) -> bool:
     except (OSError, ValueError) as error:
         raise DataError("this is no Parquet file", "not_parquet") from error
     unpacked = sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
-    return max(unpacked, 8 * metadata.num_rows * metadata.num_columns) > share_bytes
+    return bool(max(unpacked, 8 * metadata.num_rows * metadata.num_columns) > share_bytes)

@@ -25,7 +25,7 @@ def part(tmp_path, monkeypatch, request):
 
 @pytest.mark.parametrize("size", [1, 7, 64, 499, 500, 900])
 def test_batches_have_the_size_asked_for_and_an_epoch_holds_every_row_once(part, size):
-    batches = StreamedBatches(part, size, 0, torch.device("cpu"))
+    batches = StreamedBatches(part, size, 0)
     found = list(batches(epoch=3))
     assert len(found) == batches.steps_per_epoch
     assert [batch.rows for batch in found[:-1]] == [size] * (len(found) - 1)
@@ -40,6 +40,6 @@ def test_batches_have_the_size_asked_for_and_an_epoch_holds_every_row_once(part,
 
 @pytest.mark.parametrize("step", [1, 5, 70, 71])
 def test_an_epoch_that_begins_at_a_later_step_has_the_same_batches(part, step):
-    batches = StreamedBatches(part, 7, 0, torch.device("cpu"))
+    batches = StreamedBatches(part, 7, 0)
     whole, rest = list(batches(2)), list(batches(2, from_step=step))
     assert [batch.target.tolist() for batch in rest] == [batch.target.tolist() for batch in whole[step:]]

@@ -79,7 +79,7 @@ def test_the_averaged_weights_are_those_evaluated_and_delivered(blobs, ready):
     assert not torch.allclose(result.model.tensors["output.weight"], raw["output.weight"], atol=1e-4)
     net = network(spec, data)
     net.load_state_dict(result.model.tensors)
-    again = evaluate(net, loss_of(spec, data), data.validation.inputs, data.validation.target)
+    again = evaluate(net, loss_of(spec, data), data.validation)
     assert result.metrics["val.loss"] == pytest.approx(again["loss"])
 
 
@@ -95,7 +95,7 @@ def test_a_best_epoch_is_delivered_with_its_own_average(blobs, ready):
     assert finished.best_step < finished.step
     net = network(spec, data)
     net.load_state_dict(finished.model.tensors)
-    got = evaluate(net, loss_of(spec, data), data.validation.inputs, data.validation.target)
+    got = evaluate(net, loss_of(spec, data), data.validation)
     assert got["accuracy"] == best == finished.metrics["val.accuracy"]
 
 

@@ -76,7 +76,7 @@ def test_training_metrics_are_the_means_over_the_epoch_s_examples(blobs, ready):
     )
     (ended,) = of_kind(events_of(spec, data, keep_step_losses=True), EpochEnded)
     net = build_net(spec.net, TableShape(numbers=5), 3, spec.training.seed)
-    still = evaluate(net, build_loss(spec.loss), data.train.inputs, data.train.target)
+    still = evaluate(net, build_loss(spec.loss), data.train)
     for name in ("loss", "base", "divergence"):
         assert ended.metrics[f"train.{name}"] == pytest.approx(still[name], rel=1e-6)
     assert np.average(ended.step_losses, weights=[16, 16, 16, 8]) == pytest.approx(still["loss"], rel=1e-6)
@@ -95,7 +95,7 @@ def test_the_delivered_model_is_the_best_epoch_s_with_its_metrics(blobs, ready):
     assert finished.metrics["val.accuracy"] == max(history)
     net = build_net(spec.net, TableShape(numbers=5), 3, seed=0)
     net.load_state_dict(finished.model.tensors)
-    again = evaluate(net, build_loss(spec.loss), data.validation.inputs, data.validation.target)
+    again = evaluate(net, build_loss(spec.loss), data.validation)
     assert {f"val.{name}": value for name, value in again.items()}.items() <= finished.metrics.items()
 
 
