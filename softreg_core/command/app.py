@@ -6,7 +6,7 @@ import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import ValidationError
@@ -15,6 +15,9 @@ import softreg_core
 from softreg_core import __version__
 from softreg_core.errors import SoftregError, SpecError
 from softreg_core.spec import TrainSpec, problems_of
+
+if TYPE_CHECKING:
+    from softreg_core.command.source import Source
 
 __all__ = ["app"]
 
@@ -51,6 +54,10 @@ def train(
     teacher: Annotated[
         Path | None, typer.Option(metavar="MODEL", help="Folder of the model that divergence `teacher` learns from.")
     ] = None,
+    memory: Annotated[
+        int | None,
+        typer.Option(metavar="MB", min=1, help="A larger Parquet file is streamed.  [default: a quarter of all]"),
+    ] = None,
     *,
     resume: Annotated[bool, typer.Option("--resume", help="Go on in DIR where a run was stopped or killed.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check spec and data, say what would be done.")] = False,
@@ -67,11 +74,11 @@ def train(
         wanted = _spec(spec)
         if device is not None:
             wanted = _spec_of({**wanted.model_dump(mode="json"), "resources": {"device": device}})
-        from softreg_core.command.source import load_source, sha256_of_source
+        from softreg_core.command.source import open_source, sha256_of_source
         from softreg_core.spec import resolve
 
-        table = load_source(data)
-        resolution = resolve(wanted, table.report)
+        source = open_source(data, None if memory is None else memory * 2**20)
+        resolution = resolve(wanted, source.report)
         for advice in resolution.advice:
             typer.echo(f"Warning: {advice.pointer}: {advice.message}", err=True)
         if dry_run:
@@ -83,12 +90,12 @@ def train(
             raise SpecError("--out DIR is needed: where the model goes")
         digest = sha256_of_source(data)
         told = {"resume": resume, "quiet": quiet, "as_json": as_json}
-        _train(resolution.spec, table, out, teacher, data_sha256=digest, **told)
+        _train(resolution.spec, source, out, teacher, data_sha256=digest, **told)
 
 
 def _train(
     spec: TrainSpec,
-    table: Any,
+    source: Source,
     out: Path,
     teacher: Path | None,
     *,
@@ -104,7 +111,7 @@ def _train(
     model = None if teacher is None else softreg_core.load(teacher)
     folder = Folder.resumed(out, spec) if resume else Folder.new(out, spec)
     with Display(is_shown=not quiet) as display:
-        outcome = run(spec, table, folder, display, data_sha256=data_sha256, teacher=model)
+        outcome = run(spec, source, folder, display, data_sha256=data_sha256, teacher=model)
     if outcome is None:
         typer.echo(f"Stopped. The same command with --resume goes on from {folder.checkpoints}.", err=True)
         raise typer.Exit(INTERRUPTED)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import signal
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Protocol
 
 import torch
 
 from softreg_core.command.folder import Folder
-from softreg_core.data.table import Table
-from softreg_core.data.tabular import prepare
-from softreg_core.engine import CheckpointDue, EpochEnded, Finished, Progress, Started, Stopped, train
+from softreg_core.command.source import Source
+from softreg_core.engine import CheckpointDue, EpochEnded, Finished, Progress, Started, Stopped, TrainEvent, train
 from softreg_core.engine.beside import Teacher
 from softreg_core.errors import ExportError
 from softreg_core.export import DataDocument, export_model, save_model
@@ -37,7 +38,7 @@ class Watcher(Protocol):
 
 def run(
     spec: TrainSpec,
-    table: Table,
+    source: Source,
     folder: Folder,
     watcher: Watcher,
     *,
@@ -47,43 +48,50 @@ def run(
     """Train to the end, or until Ctrl-C or SIGTERM; then the state is kept, and None is returned.
 
     Args:
-        spec: resolved against the table.
-        table: the data.
+        spec: resolved against the source's report.
+        source: the data.
         folder: new, or with the states of an earlier run, which is gone on with.
         watcher: told of every event.
-        data_sha256: of the file that the table was read from.
+        data_sha256: of the file that the data was read from.
         teacher: the model that a loss with divergence `teacher` learns from.
     """
-    data = prepare(spec, table)
     resume, best = folder.states()
     folder.forget_after(0 if resume is None else resume.step)
-    with _stopping() as is_asked:
+    # Beside the model: data that is streamed needs a disk with room for it.
+    with _stopping() as is_asked, tempfile.TemporaryDirectory(prefix="rows-", dir=folder.path) as scratch:
         events = train(
             spec,
-            data,
+            source.prepare(spec, Path(scratch)),
             resume=resume,
             resume_best=best,
             control=lambda: "interrupted" if is_asked() else None,
             device=_device(spec.resources.device),
             teacher=teacher,
         )
-        for event in events:
-            match event:
-                case Started():
-                    watcher.began(event)
-                case Progress():
-                    watcher.advanced(event.step)
-                case EpochEnded():
-                    folder.note(event)
-                    watcher.measured(event)
-                case CheckpointDue():
-                    folder.store(event.state, is_best=event.is_best)
-                case Stopped():
-                    folder.store(event.state, is_best=False)
-                case Finished():
-                    known = DataDocument(sha256=data_sha256, rows=table.report.rows) if data_sha256 else None
-                    save_model(event.model, folder.path, event.metrics, event.report, data=known)
-                    return event
+        finished = _recorded(events, folder, watcher)
+    if finished is not None:
+        known = DataDocument(sha256=data_sha256, rows=source.report.rows) if data_sha256 else None
+        save_model(finished.model, folder.path, finished.metrics, finished.report, data=known)
+    return finished
+
+
+def _recorded(events: Iterator[TrainEvent], folder: Folder, watcher: Watcher) -> Finished | None:
+    """Keep what training hands out; its end, or None when it was stopped."""
+    for event in events:
+        match event:
+            case Started():
+                watcher.began(event)
+            case Progress():
+                watcher.advanced(event.step)
+            case EpochEnded():
+                folder.note(event)
+                watcher.measured(event)
+            case CheckpointDue():
+                folder.store(event.state, is_best=event.is_best)
+            case Stopped():
+                folder.store(event.state, is_best=False)
+            case Finished():
+                return event
     return None
 
 

@@ -1,4 +1,4 @@
-"""A file that is larger than memory's share, made ready for training: `prepare` of softreg_core.data.tabular, on disk."""
+"""A file that is larger than memory's share, made ready for training: like softreg_core.data.tabular, but on disk."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def prepare_large(spec: TrainSpec, report: DatasetReport, chunks: Chunks, direct
     """
     dealt = deal(spec, report, chunks, directory)
     validation, test = (_part(pieces) for pieces in (dealt.validation, dealt.test))
-    return PreparedData(StreamedPart(dealt.train), validation, test, dealt.preprocessing)
+    return PreparedData(StreamedPart(dealt.train, dealt.has_weight), validation, test, dealt.preprocessing)
 
 
 def _part(pieces: Pieces | None) -> Part | StreamedPart:

@@ -15,7 +15,7 @@ from softreg_core.data.preprocessing import Preprocessing
 from softreg_core.data.splits import split_rows
 from softreg_core.data.streamed import StreamedPart
 from softreg_core.data.table import Table
-from softreg_core.data.target import TargetFit, target_array, weight_array
+from softreg_core.data.target import TargetFit, target_array, weight_array, weightless
 from softreg_core.errors import DataError
 from softreg_core.spec.estimate import rows_of_batch
 from softreg_core.spec.net_fit import misfit_of_batches
@@ -62,7 +62,7 @@ def prepare(spec: TrainSpec, table: Table) -> PreparedData:
     weights = weight_array(spec, train)
     if weights is not None:
         if not weights.any():
-            raise DataError(f"column '{spec.task.weight}': every training row weighs 0", "wrong_weight")
+            raise weightless(spec)
         training = replace(training, weight=torch.from_numpy(weights))
     return PreparedData(training, validation, test, preprocessing)
 

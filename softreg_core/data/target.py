@@ -19,7 +19,7 @@ from softreg_core.data.splits import resolved_names
 from softreg_core.errors import DataError
 from softreg_core.spec.train import TrainSpec
 
-__all__ = ["TargetFit", "target_array", "weight_array"]
+__all__ = ["TargetFit", "target_array", "weight_array", "weightless"]
 
 
 class TargetFit:
@@ -114,6 +114,11 @@ def weight_array(spec: TrainSpec, cells: Cells) -> NDArray[np.float32] | None:
         weights = cells.numbers([name])[:, 0].astype(np.float32)
     refuse(~(np.isfinite(weights) & (weights >= 0.0)), cells, name, "wrong_weight", "no weight: a number from 0 on")
     return weights
+
+
+def weightless(spec: TrainSpec) -> DataError:
+    """What is wrong when no training row has a weight above 0."""
+    return DataError(f"column '{spec.task.weight}': every training row weighs 0", "wrong_weight")
 
 
 def _codes(cells: Cells, name: str) -> NDArray[np.int64]:

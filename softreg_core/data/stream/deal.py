@@ -20,7 +20,7 @@ from softreg_core.data.splits import resolved_names, split_rows
 from softreg_core.data.stream.chunks import Chunks, chunk_of
 from softreg_core.data.stream.pieces import Dealer, Pieces
 from softreg_core.data.table import Table
-from softreg_core.data.target import TargetFit, target_array
+from softreg_core.data.target import TargetFit, target_array, weight_array, weightless
 from softreg_core.errors import DataError
 from softreg_core.spec.train import TrainSpec
 
@@ -31,12 +31,14 @@ _PARTS = ("train", "validation", "test")
 
 @dataclass(frozen=True, slots=True)
 class Dealt:
-    """Every part of the split, prepared and on disk: inputs, then the target."""
+    """Every part of the split, prepared and on disk: inputs, then the target, then perhaps a training row's weight."""
 
     train: Pieces
     validation: Pieces | None
     test: Pieces | None
     preprocessing: Preprocessing
+    has_weight: bool
+    """Whether training rows weigh differently."""
 
 
 def deal(spec: TrainSpec, report: DatasetReport, chunks: Chunks, directory: Path) -> Dealt:
@@ -61,7 +63,8 @@ def deal(spec: TrainSpec, report: DatasetReport, chunks: Chunks, directory: Path
     del rows
     preprocessing = _learned(spec, report, chunks, part_N)
     pieces = _dealt(spec, report, chunks, part_N, sizes, preprocessing, directory)
-    return Dealt(pieces["train"], pieces.get("validation"), pieces.get("test"), preprocessing)
+    has_weight = spec.task.weight is not None
+    return Dealt(pieces["train"], pieces.get("validation"), pieces.get("test"), preprocessing, has_weight)
 
 
 class _ChunkCells(TableCells):
@@ -92,9 +95,14 @@ def _cells(
 
 def _learned(spec: TrainSpec, report: DatasetReport, chunks: Chunks, part_N: NDArray[np.uint8]) -> Preprocessing:
     inputs, target = begin_fit(spec, report), TargetFit(spec, report)
+    is_weightless = spec.task.weight is not None
     for _, cells in _cells(report, chunks, part_N, range(1)):
         target.add(cells)
         inputs.add(cells)
+        weights = weight_array(spec, cells)
+        is_weightless = is_weightless and weights is not None and not weights.any()
+    if is_weightless:
+        raise weightless(spec)
     return target.finish(inputs.finish())
 
 
@@ -109,7 +117,10 @@ def _dealt(
 ) -> dict[str, Pieces]:
     dealers: dict[int, Dealer] = {}
     for part, cells in _cells(report, chunks, part_N, range(len(_PARTS))):
-        arrays = (*preprocessing.inputs.scaled(cells), target_array(preprocessing, cells))
+        arrays = [*preprocessing.inputs.scaled(cells), target_array(preprocessing, cells)]
+        weights = weight_array(spec, cells) if part == 0 else None
+        if weights is not None:
+            arrays.append(weights)
         if part not in dealers:
             place = directory / _PARTS[part]
             place.mkdir()
