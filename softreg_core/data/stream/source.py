@@ -21,7 +21,7 @@ __all__ = ["ParquetChunks", "is_larger_than", "scan"]
 _NUMBERS_PER_CHUNK = 2**21
 """16 MiB as float64; while a chunk is read it is held about three times."""
 _LEAST_ROWS = 64
-_LIMITS = ParseLimits(rows=1_000_000_000)
+_LIMITS = ParseLimits(rows=1_000_000_000, cells=10**12)
 
 
 @dataclass(frozen=True, slots=True)
