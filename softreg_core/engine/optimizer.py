@@ -27,8 +27,11 @@ Group = dict[str, Any]
 
 
 def is_weight(name: str, parameter: Tensor) -> bool:
-    """Whether weight decay, l1 and l2 count it: not a bias or a norm's parameter (one axis), and not the loss's own."""
-    return parameter.ndim > 1 and not name.startswith("loss.")
+    """Whether weight decay, l1 and l2 count it: not a bias or a norm's parameter, and not the loss's own.
+
+    Those have one axis, but for a transformer's biases of columns.
+    """
+    return parameter.ndim > 1 and not name.startswith("loss.") and not name.endswith("bias")
 
 
 class Optimizer:
