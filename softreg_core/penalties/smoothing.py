@@ -9,6 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from softreg_core.losses.labels import Labels, labels
 from softreg_core.losses.logits import classes
 
 __all__ = ["SMOOTHED_BASES", "smoothing"]
@@ -22,7 +23,7 @@ def smoothing(base: str, prediction: Tensor, target: Tensor, strength: float) ->
     Args:
         base: kind of the base, one of `SMOOTHED_BASES`.
         prediction: logits, float (B, K).
-        target: class codes, integer (B,).
+        target: class codes, integer (B,); for several labels 0 or 1, (B, K): each label is smoothed towards 1/2.
         strength: s, from 0 to below 1.
 
     Returns:
@@ -33,6 +34,8 @@ def smoothing(base: str, prediction: Tensor, target: Tensor, strength: float) ->
     Differs:
         For `brier` the sum differs from the squared distance to the smoothed row by a constant.
     """
+    if base == "binary_cross_entropy":
+        return strength * _of_labels(labels(prediction, target))
     pair = classes(prediction, target)
     return strength * _EXCESS[base](pair.log_probability, pair.code)
 
@@ -46,5 +49,10 @@ def _of_brier(log_probability_BK: Tensor, code_B1: Tensor) -> Tensor:
     return torch.exp(log_probability_BK.gather(1, code_B1).squeeze(1)) - 1.0 / log_probability_BK.shape[1]
 
 
+def _of_labels(pair: Labels) -> Tensor:
+    """base(z, 1) - base(z, 0) = -z, so that (y - 1/2) z stays; of a label that takes no part, nothing."""
+    return torch.where(pair.logits > -torch.inf, (pair.target - 0.5) * pair.logits, 0.0).sum(1)
+
+
 _EXCESS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"cross_entropy": _of_cross_entropy, "brier": _of_brier}
-SMOOTHED_BASES = frozenset(_EXCESS)
+SMOOTHED_BASES = frozenset((*_EXCESS, "binary_cross_entropy"))

@@ -15,7 +15,7 @@ from softreg_core.spec.training import EarlyStoppingSpec
 
 __all__ = ["check_controls", "coupling", "filled_monitors", "with_monitor_of_stopping"]
 
-SMOOTHED_BASES = ("cross_entropy", "brier")
+SMOOTHED_BASES = ("cross_entropy", "brier", "binary_cross_entropy")
 
 
 def with_monitor_of_stopping(spec: TrainSpec) -> TrainSpec:
@@ -115,8 +115,10 @@ def coupling(spec: TrainSpec) -> str | None:
 def _check_penalties(spec: TrainSpec, shape: InputShape, findings: Findings) -> None:
     penalties, base = spec.penalties, spec.loss.base.kind
     if penalties.label_smoothing:
-        if spec.task.kind != "classification" or base not in SMOOTHED_BASES:
-            message = f"label smoothing goes with classes and base {' or '.join(SMOOTHED_BASES)}, not with {base}"
+        if base not in SMOOTHED_BASES:
+            message = (
+                f"label smoothing goes with classes or labels and base {' or '.join(SMOOTHED_BASES)}, not with {base}"
+            )
             findings.refuse("/penalties/label_smoothing", message)
         divergence = spec.loss.divergence
         if (

@@ -84,6 +84,17 @@ def test_label_smoothing_of_brier_is_the_distance_to_the_smoothed_row_up_to_a_co
     torch.testing.assert_close(gradient(plain), gradient(0.5 * (p - smoothed).square().sum(1)))
 
 
+def test_label_smoothing_of_several_labels_draws_each_towards_one_half():
+    generator = torch.Generator().manual_seed(4)
+    logits = torch.randn((6, 3), generator=generator, dtype=torch.float64)
+    truths = torch.randint(0, 2, (6, 3), generator=generator).double()
+    excess = smoothing("binary_cross_entropy", logits, truths, 0.3)
+    plain, wanted = (
+        F.binary_cross_entropy_with_logits(logits, of, reduction="none").sum(1) for of in (truths, 0.7 * truths + 0.15)
+    )
+    assert torch.allclose(plain + excess, wanted, rtol=1e-12)
+
+
 def test_spec_and_core_name_the_same_bases_for_label_smoothing():
     assert set(SPEC_S) == SMOOTHED_BASES
 
