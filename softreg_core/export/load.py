@@ -61,7 +61,10 @@ def load(directory: str | Path) -> LoadedModel:
 
 def _net(document: ModelDocument, weights: bytes) -> nn.Module:
     width = document.outputs + extra_outputs(document.spec.loss, document.outputs)
-    needed = 4 * parameter_count(document.spec.net, document.shape, width)
+    try:
+        needed = 4 * parameter_count(document.spec.net, document.shape, width)
+    except ValueError as error:
+        raise DataError(f"{DOCUMENT_NAME} describes no model that can be: {error}", "wrong_format") from error
     if needed > len(weights):  # before memory is taken for what a forged description asks for
         raise DataError(f"the network has {needed} bytes of weights, the file {len(weights)}", "wrong_weights")
     net = build_net(document.spec.net, document.shape, width, document.spec.training.seed)

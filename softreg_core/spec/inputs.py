@@ -20,7 +20,19 @@ from pydantic import Field
 
 from softreg_core.spec.base import Count, Int, SpecModel
 
-__all__ = ["ImageShape", "InputShape", "SequenceShape", "SoundShape", "TableShape", "TextShape", "sound_shape"]
+__all__ = [
+    "LONGEST_WINDOW",
+    "ImageShape",
+    "InputShape",
+    "SequenceShape",
+    "SoundShape",
+    "TableShape",
+    "TextShape",
+    "sound_shape",
+]
+
+LONGEST_WINDOW = 8192
+"""Of a spectrum. Its matrix has as many numbers as the square of this: a description must not ask for gigabytes."""
 
 
 class TableShape(SpecModel):
@@ -90,7 +102,7 @@ class SoundShape(SpecModel):
     """Samples a second."""
     longest: Count
     """Samples of the longest row; what a sound has beyond is cut off."""
-    window: Count
+    window: Annotated[Count, Field(le=LONGEST_WINDOW)]
     """Samples under one window of the spectrum."""
     hop: Count
     """Samples from one window to the next."""

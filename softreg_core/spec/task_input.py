@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from softreg_core.spec.base import Flag, Int, Name, Number, SpecModel
+from softreg_core.spec.inputs import LONGEST_WINDOW
 
 __all__ = [
     "AugmentSpec",
@@ -93,7 +94,7 @@ class SoundInput(SpecModel):
     """Samples a second; `auto`: the highest rate that occurs, at most 16000."""
     seconds: Literal["auto"] | Annotated[Number, Field(gt=0.0, le=600.0)] = "auto"
     """What a sound has beyond is cut off; `auto`: as long as the longest row, at most 10 s."""
-    window: Literal["auto"] | Annotated[Int, Field(ge=16, le=65_536)] = "auto"
+    window: Literal["auto"] | Annotated[Int, Field(ge=16, le=LONGEST_WINDOW)] = "auto"
     """Samples under one window of the spectrum; `auto`: 25 ms."""
     hop: Literal["auto"] | Annotated[Int, Field(ge=1, le=65_536)] = "auto"
     """Samples from one window to the next; `auto`: 10 ms."""
