@@ -166,7 +166,14 @@ def _again(document: ModelDocument) -> Iterator[str]:
     yield ""
     yield f"- Seeds: training {document.spec.training.seed}, division of the rows {document.spec.split.seed}."
     versions = ", ".join(f"{name} {version}" for name, version in document.versions.items())
-    yield f"- Made with {versions}. The same spec, data and versions on the same machine give the same weights."
+    yield f"- Made with {versions}."
+    if document.manifest is None:
+        yield "- The same spec, data and versions on the same machine give the same weights."
+    else:
+        told = document.manifest.model_dump(mode="json", exclude={"not_claimed"})
+        yield f"- The same spec and data give the same bits where this is the same: `{_plain(json.dumps(told), 2000)}`"
+        unclaimed = "; ".join(_plain(text, 200) for text in document.manifest.not_claimed)
+        yield f"- Not claimed for: {unclaimed or 'nothing'}."
     yield f"- `{WEIGHTS_NAME}`: {document.weights.size:,} bytes, sha256 `{document.weights.sha256}`."
     yield ""
 

@@ -31,7 +31,16 @@ def carded(tmp_path, ready):
 
 def test_it_names_data_loss_seeds_metrics_and_weights(blobs, carded, tmp_path):
     spec, result, card = carded(blobs, split={"train": 0.6, "validation": 0.2, "test": 0.2})
-    for expected in ("70 rows", "ab" * 32, describe(spec.loss), "training 0", "`0`, `1`, `2`", '"epochs": 2'):
+    for expected in (
+        "70 rows",
+        "ab" * 32,
+        describe(spec.loss),
+        "training 0",
+        "`0`, `1`, `2`",
+        '"epochs": 2',
+        '"processor"',
+        "Not claimed for:",
+    ):
         assert expected in card, expected
     (line,) = (line for line in card.splitlines() if line.startswith("| accuracy"))
     for part in ("train", "validation", "test"):
