@@ -111,10 +111,11 @@ class RawCells:
             absent = [name for name in names if name not in rows]
             if absent:
                 raise DataError(f"the rows have no column '{absent[0]}'", "no_such_column", column=absent[0])
-            return cls({name: rows[name] for name in names})
+            return cls({name: _cells_of(rows[name], name) for name in names})
+        rows = _cells_of(rows, None)
         if isinstance(rows, list | tuple) and rows and all(isinstance(row, Mapping) for row in rows):
             return cls({name: [row.get(name) for row in rows] for name in names})
-        if len(names) == 1 and not (hasattr(rows, "ndim") and rows.ndim == 2 and rows.shape[1] == 1):
+        if len(names) == 1 and not (isinstance(rows, np.ndarray) and rows.ndim == 2 and rows.shape[1] == 1):
             is_wrapped = isinstance(rows, list | tuple) and rows and all(_is_row_of_one(row) for row in rows)
             return cls({names[0]: [row[0] for row in rows] if is_wrapped else list(rows)})
         return cls(_columns_of(rows, names))
@@ -163,16 +164,22 @@ class RawCells:
     def _number(self, cell: Any, name: str, index: int) -> float:
         if _is_missing(cell):
             return float("nan")
-        if isinstance(cell, bool | int | float | np.number | np.bool_):
+        if not isinstance(cell, bool | int | float | np.integer | np.floating | np.bool_):
+            raise self._wrong("a number", name, index)
+        try:
             return float(cell)
-        raise self._wrong("a number", name, index)
+        except OverflowError as error:  # a whole number of any length
+            raise self._wrong("a number of float64's range", name, index) from error
 
     def _image(self, cell: Any, name: str, index: int) -> NDArray[Any]:
         if hasattr(cell, "convert"):  # of pillow, which need not be imported for this
             gray = cell.mode in ("1", "L", "I;16", "F")
             pixels = np.asarray(cell.convert("L" if gray else "RGB"))
             return pixels[np.newaxis] if gray else np.ascontiguousarray(pixels.transpose(2, 0, 1))
-        array = np.asarray(cell) if not isinstance(cell, str | bytes) else np.empty(0)
+        try:
+            array = np.asarray(cell)
+        except ValueError:  # lists of unequal length
+            array = np.empty(0)
         if array.ndim == 2:
             array = array[np.newaxis]
         if array.ndim != 3 or array.shape[0] not in (1, 3) or array.dtype.kind not in "fiu":
@@ -183,7 +190,7 @@ class RawCells:
     def _array(self, cell: Any, what: str, dimensions: int, name: str, index: int) -> NDArray[Any]:
         try:
             array = np.asarray(cell, dtype=np.float64)
-        except (TypeError, ValueError) as error:
+        except (OverflowError, TypeError, ValueError) as error:
             raise self._wrong(what, name, index) from error
         if array.ndim != dimensions:
             raise self._wrong(what, name, index)
@@ -194,6 +201,19 @@ class RawCells:
         return DataError(f"column '{name}', row {row}: expected {expected}", "wrong_kind", row, name)
 
 
+def _cells_of(given: Any, name: str | None) -> Any:
+    """A list, a tuple or an array of at least one dimension."""
+    if isinstance(given, list | tuple):
+        return given
+    if hasattr(given, "__array__"):  # of NumPy, torch, pandas
+        array = np.asarray(given)
+        if array.ndim:
+            return array
+    what = "rows are" if name is None else f"column '{name}' is"
+    message = f"{what} a list or an array, not a single {type(given).__name__}"
+    raise DataError(message, "wrong_shape", column=name)
+
+
 def _columns_of(rows: Any, names: Sequence[str]) -> dict[str, Any]:
     """The columns of rows whose cells come in the order of `names`."""
     if isinstance(rows, list | tuple):
@@ -201,10 +221,9 @@ def _columns_of(rows: Any, names: Sequence[str]) -> dict[str, Any]:
         if widths - {len(names)}:
             raise DataError(f"rows of {len(names)} cells are needed", "wrong_shape")
         return {name: [row[position] for row in rows] for position, name in enumerate(names)}
-    table = np.asarray(rows)
-    if table.ndim != 2 or table.shape[1] != len(names):
-        raise DataError(f"rows of shape (N, {len(names)}) are needed, not {table.shape}", "wrong_shape")
-    return {name: table[:, position] for position, name in enumerate(names)}
+    if rows.ndim != 2 or rows.shape[1] != len(names):
+        raise DataError(f"rows of shape (N, {len(names)}) are needed, not {rows.shape}", "wrong_shape")
+    return {name: rows[:, position] for position, name in enumerate(names)}
 
 
 def _is_row_of_one(row: Any) -> bool:
@@ -212,7 +231,7 @@ def _is_row_of_one(row: Any) -> bool:
 
 
 def _is_missing(cell: Any) -> bool:
-    return cell is None or (isinstance(cell, float) and np.isnan(cell))
+    return cell is None or (isinstance(cell, float | np.floating) and bool(np.isnan(cell)))
 
 
 def spelled(value: Any) -> str:

@@ -15,7 +15,7 @@ from softreg_core.data.prepare import prepare_rows, preprocessing_of
 from softreg_core.data.report import ColumnReport, DatasetReport, Flaw
 from softreg_core.data.table import Table
 from softreg_core.data.tabular import prepare, split_rows
-from softreg_core.engine import fit
+from softreg_core.engine import CheckpointDue, Finished, fit, train
 from softreg_core.export import save_model
 from softreg_core.spec import TrainSpec, resolve
 
@@ -168,3 +168,45 @@ def test_the_parameters_promised_at_submit_are_an_upper_bound_for_texts():
     assert data.preprocessing.shape.vocabulary == 2 + 4
     assert resolution.shape.vocabulary > data.preprocessing.shape.vocabulary
     assert resolution.shape.longest >= data.preprocessing.shape.longest == 6
+
+
+@pytest.mark.parametrize("kind", ["image", "sound", "sequence", "text", "bytes"])
+def test_rows_that_only_validate_change_nothing_that_is_learned(kind):
+    """The validation rows become those of others; of the training rows every bit stays."""
+    make, document = KINDS[kind]
+    table, _ = make()
+    spec = resolve(TrainSpec.model_validate(document), table.report).spec
+    rows = split_rows(spec, table)
+    flat_column = table.tensors["flat.0"]
+    ends = table.tensors["flat.0.ends"]
+    changed = flat_column.copy()
+    for row in rows.validation:
+        changed[ends[row - 1] if row else 0 : ends[row]] = 33 if flat_column.dtype == np.uint8 else 0.25
+    other = Table(table.report, {**table.tensors, "flat.0": changed})
+    found = [prepare(spec, some) for some in (table, other)]
+    learned = [data.preprocessing.inputs.model_dump_json() for data in found]
+    assert learned[0] == learned[1]
+    assert all(map(torch.equal, found[0].train.inputs, found[1].train.inputs))
+    assert not all(map(torch.equal, found[0].validation.inputs, found[1].validation.inputs))
+
+
+def test_a_run_on_changed_images_that_was_stopped_ends_with_the_same_bits(digest):
+    table, _ = image_table()
+    net = {"kind": "linear"}
+    document = {"net": net, "task": {"input": AUGMENT}, "training": {"epochs": 3, "batch_size": 8}}
+    spec = resolve(TrainSpec.model_validate(document), table.report).spec
+    data = prepare(spec, table)
+    whole = next(event for event in train(spec, data) if isinstance(event, Finished))
+    plain = spec.model_copy(update={"task": spec.task.model_copy(update={"input": plain_view(spec)})})
+    assert digest(fit(plain, data).model.tensors) != digest(whole.model.tensors)
+    for steps in (1, 6):
+        answers = iter([None] * steps)
+        events = list(train(spec, data, control=lambda answers=answers: next(answers, "stop")))
+        stopped = events[-1].state
+        best = [event.state for event in events if isinstance(event, CheckpointDue) and event.is_best]
+        resumed = train(spec, data, resume=stopped, resume_best=best[-1] if best else None)
+        assert digest(next(e for e in resumed if isinstance(e, Finished)).model.tensors) == digest(whole.model.tensors)
+
+
+def plain_view(spec):
+    return spec.task.input.model_copy(update={"augment": None})

@@ -6,13 +6,20 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from softreg_core.data.cells import RawCells
+from softreg_core.data.encode.image import ImageFit
+from softreg_core.data.encode.sequence import SequenceFit
+from softreg_core.data.encode.sound import SoundFit
 from softreg_core.data.encode.table import TableFit
+from softreg_core.data.encode.text import TextFit
 from softreg_core.data.prepare import prepare_rows, preprocessing_of
 from softreg_core.data.preprocessing import Preprocessing
 from softreg_core.errors import DataError
+from softreg_core.spec.inputs import SoundShape
 
 COLUMNS = {"age": [1.0, 3.0, 5.0], "pet": ["cat", "dog", "cat"]}
 
@@ -95,3 +102,49 @@ def test_a_saved_model_says_all_that_prepares_its_rows(ready, slope, tmp_path):
     assert np.array_equal(preprocessing.features.apply(tensors["numbers"]), scaled)
     with pytest.raises(DataError):
         preprocessing_of({"features": None})
+
+
+CELLS = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**400), 10**400)
+    | st.floats()
+    | st.text(max_size=5)
+    | st.binary(max_size=5)
+    | st.just(10**400),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=6,
+)
+ROWS = (
+    CELLS
+    | st.lists(st.fixed_dictionaries({"x": CELLS}), max_size=3)
+    | st.fixed_dictionaries({"x": CELLS})
+    | st.lists(st.tuples(CELLS), max_size=3)
+    | st.lists(st.tuples(CELLS, st.integers(-1, 9000)), max_size=3)
+)
+ENCODINGS = {
+    "numbers": (lambda: TableFit(("x",), fill="mean"), [1.0, 2.0]),
+    "categories": (lambda: TableFit(("x",), ("x",)), ["a", "b"]),
+    "image": (lambda: ImageFit(("x",), 1, 2, 2), [np.zeros((1, 2, 2), dtype=np.uint8)]),
+    "text": (lambda: TextFit("x", "word", 5, 5, lowercase=True), ["a b"]),
+    "sound": (
+        lambda: SoundFit("x", SoundShape(rate=8000, longest=100, window=16, hop=8, mels=4)),
+        [(np.zeros(50, dtype=np.float32), 8000)],
+    ),
+    "sequence": (lambda: SequenceFit("x", 2, 4), [np.zeros((3, 2))]),
+}
+
+
+@pytest.mark.parametrize("kind", list(ENCODINGS))
+@settings(deadline=None, max_examples=150)
+@given(rows=ROWS)
+def test_whatever_a_user_sends_becomes_tensors_or_a_typed_error(kind, rows):
+    begin, training = ENCODINGS[kind]
+    fit = begin()
+    fit.add(RawCells({"x": training}))
+    preprocessing = Preprocessing(fit.finish(), ("target",), None, ("no", "yes"))
+    try:
+        tensors = prepare_rows(preprocessing, rows)
+    except DataError:
+        return
+    assert tuple(tensors) == preprocessing.shape.names
