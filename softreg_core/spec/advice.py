@@ -174,7 +174,7 @@ def _about_gaussian(setting: _Setting, divergence: GaussianSpec) -> list[Advice]
 
 def _about_cost(divergence: TwinSpec | TeacherSpec) -> Advice:
     if isinstance(divergence, TwinSpec):
-        message = "twin goes through the network twice at each step: training takes about twice as long as without it"
+        message = "twin goes through the network twice at each step: training takes up to twice as long as without it"
         return Advice("twin_costs_two_passes", "/loss/divergence", message)
     message = "at each step the teacher's outputs are computed too, a pass forward without a pass back"
     return Advice("teacher_costs_a_pass", "/loss/divergence", message)

@@ -281,6 +281,20 @@ def test_two_passes_are_counted_and_said():
     assert "teacher_costs_a_pass" in {advice.code for advice in plain.advice}
 
 
+@cases
+def test_a_loaded_model_needs_no_teacher_and_reaches_the_reported_metrics(document, task, tmp_path):
+    of = table(task)
+    spec, data = ready(of, **document)
+    result = fit(spec, data)
+    save_model(result.model, tmp_path, result.metrics)
+    rows = split_rows(spec, of).validation
+    names = list(spec.task.target)
+    target = of.labels(names[0])[rows] if task == "classification" else of.values(names)[rows]
+    target = target > 0.5 if task == "multilabel" else target
+    found = softreg_core.load(tmp_path).evaluate(numbers()[0][rows], target)
+    assert {f"val.{name}": value for name, value in found.items()}.items() <= result.metrics.items()
+
+
 TOGETHER = {
     "parts-of-a-batch": ({"training": TRAINING | {"accumulate": 2}}, TWIN),
     "averaged-weights": ({"training": TRAINING | {"average_weights": {"decay": 0.8}}}, EMA),
