@@ -33,6 +33,8 @@ class Display:
             console=console,
             disable=not is_shown or not console.is_terminal,
         )
+        self._console = console
+        self._warned: set[str] = set()
         self._task: TaskID | None = None
         self._epochs = 1
 
@@ -57,7 +59,12 @@ class Display:
             self._bar.update(self._task, completed=step)
 
     def measured(self, event: EpochEnded) -> None:
-        """An epoch ended."""
+        """An epoch ended; each kind of warning is told once."""
+        for advice in event.advice:
+            if advice.code not in self._warned:
+                self._warned.add(advice.code)
+                text = f"Warning: epoch {event.epoch}: {advice.pointer}: {advice.message}"
+                self._console.print(text, highlight=False, markup=False, soft_wrap=True)
         names = ["train.loss", *(name for name in _SHOWN if name in event.metrics)]
         numbers = "  ".join(f"{name} {event.metrics[name]:.4g}" for name in names)
         if self._task is not None:

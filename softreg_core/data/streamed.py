@@ -36,6 +36,12 @@ class StreamedPart:
         """Of all rows, as `batches` gives them; read once."""
         return torch.cat([block.target for block in self._blocks()])
 
+    @cached_property
+    def weight(self) -> Tensor | None:
+        """Of all rows, in the order of `target`; None when all weigh the same."""
+        found = [block.weight for block in self._blocks() if block.weight is not None]
+        return torch.cat(found) if found else None
+
     def to(self, device: torch.device) -> StreamedPart:
         """The same rows, moved to a device when they are read."""
         return dataclasses.replace(self, device=device)

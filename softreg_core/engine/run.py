@@ -61,7 +61,7 @@ class Run:
             part.to(device) for part in (data.train, data.validation, data.test)
         )
         self._batches = self._source()
-        self._target_variance = target_variance(data.train.target, data.preprocessing.outputs)
+        self._target_variance = target_variance(data.train.target, data.preprocessing.outputs, data.train.weight)
         self.steps_per_epoch = self._batches.steps_per_epoch
         total_steps = spec.training.epochs * self.steps_per_epoch
         self._rates = Rates(spec.schedule, self.steps_per_epoch, total_steps, spec.checkpoints.monitor)

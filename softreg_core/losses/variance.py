@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from softreg_core.losses.parts import DataMeta
 from softreg_core.losses.residual import Residual
-from softreg_core.losses.rows import kept_mean
+from softreg_core.losses.rows import emptied, kept_mean
 from softreg_core.spec.divergences import (
     FixedVarianceSpec,
     OutputVarianceSpec,
@@ -176,21 +176,24 @@ def output_variance(pair: Residual, *, is_centred: bool) -> Tensor:
 
 
 @torch.no_grad()
-def target_variance(target: Tensor, outputs: int) -> float:
+def target_variance(target: Tensor, outputs: int, weight: Tensor | None = None) -> float:
     """The variance of targets, averaged over the outputs; class codes count as one-hot rows.
 
     Args:
         target: class codes (N,), or values (N, C).
         outputs: C.
+        weight: (N,), not negative; 1 each when not given. A row of weight 0 is as if it were not there.
 
     Returns:
         1 for standardised values; for K classes of equal size (K - 1) / K^2, 0.09 for ten.
     """
     if target.ndim == 1 and not target.is_floating_point():
-        share_C = torch.bincount(target, minlength=outputs).double() / target.shape[0]
+        weight_N = None if weight is None else weight.double()
+        mass_C = torch.bincount(target, weight_N, minlength=outputs).double()
+        share_C = mass_C / mass_C.sum()
         return float((share_C * (1.0 - share_C)).mean())
-    values_NC = target.double().reshape(target.shape[0], -1)
-    return float((values_NC - values_NC.mean(0)).square().mean())
+    values_NC = emptied(target.double().reshape(target.shape[0], -1), weight)
+    return float(kept_mean((values_NC - kept_mean(values_NC, weight)).square(), weight).mean())
 
 
 def build_variance(spec: VarianceSpec, data_meta: DataMeta | None) -> Variance:

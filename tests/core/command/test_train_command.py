@@ -47,6 +47,14 @@ def test_a_spec_and_a_csv_file_become_a_model_that_loads(command, tmp_path):
     assert json.loads((tmp_path / "run" / "spec.json").read_text())["task"]["target"] == ["price"]
 
 
+def test_a_bound_that_no_longer_holds_is_told_once(command):
+    loss = {"alpha": 6.0, "alpha_units": "none", "divergence": {"kind": "article", "variance": {"kind": "residual"}}}
+    done = command("train", "spec.json", "data.csv", "--out", "run", spec={"loss": loss, "training": {"epochs": 4}})
+    assert done.exit_code == 0, done.stderr
+    assert done.stderr.count("alpha/sigma2 = ") == 1
+    assert "Warning: epoch 1: /loss/alpha" in done.stderr
+
+
 def test_the_result_as_json_is_all_that_stands_on_standard_output(command):
     done = command("train", "spec.json", "sample:iris", "--out", "run", "--json", "--quiet")
     assert json.loads(done.stdout)["metrics"]["val.accuracy"] > 0.3

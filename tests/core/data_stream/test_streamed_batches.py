@@ -43,3 +43,9 @@ def test_an_epoch_that_begins_at_a_later_step_has_the_same_batches(part, step):
     batches = StreamedBatches(part, 7, 0)
     whole, rest = list(batches(2)), list(batches(2, from_step=step))
     assert [batch.target.tolist() for batch in rest] == [batch.target.tolist() for batch in whole[step:]]
+
+
+def test_targets_and_weights_of_all_rows_stand_in_one_order(part):
+    assert torch.equal(part.target.sort().values, torch.arange(500))
+    assert (part.weight is not None) == part.has_weight
+    assert part.weight is None or torch.equal(part.weight, part.target.float())

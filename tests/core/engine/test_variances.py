@@ -14,6 +14,7 @@ from softreg_core.data.tabular import split_rows
 from softreg_core.engine import EpochEnded, Finished, Stopped, fit, load_state, save_state, train
 from softreg_core.errors import DataError
 from softreg_core.export import save_model
+from softreg_core.export.graph import ExportGraph
 
 TRAINING = {"epochs": 3, "batch_size": 16}
 VARIANCES = [
@@ -180,6 +181,25 @@ def test_a_loaded_model_predicts_values_and_variances_and_measures_the_same(two_
     is_shared = np.allclose(variance[:, 0] / scale[0] ** 2, variance[:, 1] / scale[1] ** 2)
     assert is_shared == ("per_output" not in str(loss))
     assert model.predict_variance(np.zeros((0, 3))).shape == (0, 2)
+
+
+@pytest.mark.parametrize("loss", [*PREDICTED, {"base": {"kind": "poisson"}}], ids=name)
+def test_the_graph_that_is_exported_gives_what_is_predicted(ready, tmp_path, loss):
+    generator = np.random.default_rng(1)
+    features = generator.normal(size=(60, 3))
+    table = table_from_arrays(features, generator.poisson(np.exp(0.3 * features[:, :2])).astype(float))
+    spec, data = ready(table, task={"kind": "regression"}, loss=loss, training=TRAINING)
+    result = fit(spec, data)
+    save_model(result.model, tmp_path, result.metrics)
+    model = softreg_core.load(tmp_path)
+    graph = ExportGraph(model.document, model.net, model.loss).eval()
+    with torch.no_grad():
+        values, *variances = (tensor.numpy() for tensor in graph(torch.from_numpy(features)))
+    assert values.shape == (60, 2)
+    np.testing.assert_allclose(values, model.predict(features), rtol=1e-5)
+    assert len(variances) == (loss["base"]["kind"] != "poisson" if "base" in loss else 1)
+    for variance in variances:
+        np.testing.assert_allclose(variance, model.predict_variance(features), rtol=1e-5)
 
 
 def test_what_a_loss_followed_stands_with_the_model(blobs, ready, tmp_path):

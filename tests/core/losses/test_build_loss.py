@@ -65,6 +65,12 @@ def test_a_class_code_out_of_range_is_a_data_error_that_names_the_row(spec, code
     assert caught.value.row == 2
 
 
+@pytest.mark.parametrize("code", [3, -1])
+def test_a_single_class_code_on_either_side_of_the_range_is_refused(code):
+    with pytest.raises(DataError, match=f"row 2: class code {code} is not in 0 to 2"):
+        build_loss(LossSpec())(torch.zeros(3, 3), torch.tensor([0, code, 2]))
+
+
 @pytest.mark.parametrize("spec", [LossSpec(), CROSS_ENTROPY], ids=["squared", "cross_entropy"])
 @pytest.mark.parametrize(
     ("name", "words"), [("variance", "predicted"), ("second", "two passes"), ("teacher", "teacher")]

@@ -51,6 +51,17 @@ def test_the_targets_variance_of_one_hot_digits_and_of_standardised_values():
     assert target_variance(torch.tensor([0, 0, 1, 2]), 3) == pytest.approx(target_variance(one_hot, 3), rel=1e-6)
 
 
+def test_the_targets_variance_counts_rows_by_their_weight_and_those_of_weight_zero_not_at_all():
+    weight = torch.tensor([2.0, 0.0, 1.0, 0.5])
+    codes = torch.tensor([0, 1, 2, 2])
+    doubled = torch.tensor([0, 0, 0, 0, 2, 2, 2])
+    assert target_variance(codes, 3, weight) == pytest.approx(target_variance(doubled, 3), rel=1e-12)
+    values = torch.randn(4, 2, dtype=torch.float64)
+    values[1] = torch.nan
+    repeated = values[[0, 0, 0, 0, 2, 2, 3]]
+    assert target_variance(values, 2, weight) == pytest.approx(target_variance(repeated, 2), rel=1e-12)
+
+
 def test_variance_target_is_that_of_the_data_and_not_below_its_floor():
     prediction, target = batch()
     assert torch.equal(built({"kind": "target"})(prediction, target).divergence, article(d2(prediction, target), 0.09))
@@ -67,6 +78,13 @@ def test_the_moving_mean_is_used_before_it_takes_in_the_batch_and_starts_at_a_co
         assert torch.allclose(loss(prediction, target).divergence, article(d2(prediction, target), mean), rtol=1e-14)
         mean = 0.75 * mean + 0.25 * d2(prediction, target).mean().item()
         assert loss.sigma2.item() == pytest.approx(mean, rel=1e-14)
+
+
+def test_the_moving_mean_does_not_fall_below_its_floor():
+    loss = built({"kind": "residual", "momentum": 0.0, "floor": 0.5})
+    loss(torch.ones(2, 3), torch.ones(2, 3))
+    prediction, target = batch()
+    assert torch.allclose(loss(prediction, target).divergence, article(d2(prediction, target), 0.5), rtol=1e-14)
 
 
 def test_without_data_the_moving_mean_starts_at_one_and_its_momentum_is_nine_tenths():
