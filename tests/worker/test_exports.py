@@ -41,7 +41,7 @@ def wait_for_claim(site, fence: int) -> None:
     deadline = time.monotonic() + 60.0
     while not any(found >= fence for found, _ in claims(site)):
         assert time.monotonic() < deadline, site.logs()
-        time.sleep(0.01)
+        time.sleep(0.05)
 
 
 def test_the_onnx_file_of_a_job_answers_as_the_model_does(site, tmp_path: Path) -> None:
