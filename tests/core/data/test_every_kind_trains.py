@@ -16,7 +16,7 @@ from softreg_core.data.report import ColumnReport, DatasetReport, Flaw
 from softreg_core.data.table import Table
 from softreg_core.data.tabular import prepare, split_rows
 from softreg_core.engine import CheckpointDue, Finished, fit, train
-from softreg_core.export import save_model
+from softreg_core.export import export_model, save_model
 from softreg_core.spec import TrainSpec, resolve
 
 ROWS = 40
@@ -210,3 +210,21 @@ def test_a_run_on_changed_images_that_was_stopped_ends_with_the_same_bits(digest
 
 def plain_view(spec):
     return spec.task.input.model_copy(update={"augment": None})
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["table", "image", "bytes", "sound", "sequence"])
+def test_the_onnx_graph_takes_what_is_prepared_without_torch(kind, tmp_path):
+    import onnxruntime
+
+    make, document = KINDS[kind]
+    table, rows = make()
+    common = {"loss": {"base": {"kind": "cross_entropy"}}, "training": {"epochs": 1}}
+    spec = resolve(TrainSpec.model_validate(common | document), table.report).spec
+    result = fit(spec, prepare(spec, table))
+    save_model(result.model, tmp_path, result.metrics)
+    export_model(tmp_path, "onnx")
+    preprocessing = preprocessing_of(json.loads((tmp_path / "model.json").read_text()))
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    (found,) = session.run(None, prepare_rows(preprocessing, rows[:5]))
+    assert np.abs(found - softreg_core.load(tmp_path).probabilities(rows[:5])).max() < 1e-6

@@ -136,7 +136,7 @@ ENCODINGS = {
 
 
 @pytest.mark.parametrize("kind", list(ENCODINGS))
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(rows=ROWS)
 def test_whatever_a_user_sends_becomes_tensors_or_a_typed_error(kind, rows):
     begin, training = ENCODINGS[kind]
