@@ -17,13 +17,10 @@ class Rates:
         self._steps_per_epoch = steps_per_epoch
         self._total_steps = total_steps
         self._patience = patience_of(schedule if isinstance(schedule, PlateauScheduleSpec) else None, monitor)
+        self.is_scheduled = schedule != ConstantScheduleSpec()
+        """Whether the rate changes by plan."""
         self.plateau = 1.0
         self.halved = 1.0
-
-    @property
-    def is_scheduled(self) -> bool:
-        """Whether the rate changes by plan."""
-        return self.schedule != ConstantScheduleSpec()
 
     @property
     def is_changing(self) -> bool:

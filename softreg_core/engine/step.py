@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -106,6 +107,7 @@ class Stepper:
             p for name, p in dict(net.named_parameters()).items() if spec.penalties.include_biases or is_weight(name, p)
         ]
         self._class_weight_K = class_weight
+        self._is_in_calls = spec.training.accumulate > 1 or spec.penalties.mixup > 0.0
         self._clip = spec.training.gradient_clip
         # Looked at before the update, where the spec says what to do then; a run that fails looks seldom instead.
         self._is_guarded = spec.training.on_nonfinite != "fail"
@@ -145,7 +147,8 @@ class Stepper:
         self._optimizer.zero_grad()
         # What the passes change on their own, as statistics of batch norm: a step that is left out leaves it alone.
         kept = [buffer.clone() for buffer in self._buffers] if self._is_guarded else []
-        with self.loss.as_one_step():
+        # Several calls of the loss are one step of what it follows; with one, asking would cost more than a layer.
+        with self.loss.as_one_step() if self._is_in_calls else nullcontext():
             columns = self._backward(batch, step, observe)
         if self._is_guarded and not self._is_sound(columns["total"]):
             for buffer, before in zip(self._buffers, kept, strict=True):
