@@ -43,7 +43,10 @@ def outcomes(site) -> list[tuple[str | None, int | None]]:
 def test_a_job_is_trained_and_its_model_loads(site, tmp_path: Path) -> None:
     site.keeper()
     site.worker()
-    job = site.wait_for_end(site.submit(SHORT))
+    divergence = {"kind": "article", "variance": {"kind": "residual", "floor": 0.5}}
+    job = site.wait_for_end(
+        site.submit(SHORT | {"loss": {"alpha": 6, "alpha_units": "none", "divergence": divergence}})
+    )
     assert job.state is JobState.SUCCEEDED, (job.error, site.logs())
     assert job.progress is not None
     assert job.progress["step"] == job.progress["total_steps"]
@@ -56,7 +59,14 @@ def test_a_job_is_trained_and_its_model_loads(site, tmp_path: Path) -> None:
     assert load(tmp_path).predict([[0.0] * 64])[0] in "0123456789"
     with site.engine.connect() as connection:
         series = queries.metric_series(connection, job.id)
+        events = queries.events_of(connection, job.id, after=None, limit=100).items
     assert [len(steps) for steps, _ in (series["train.loss"], series["val.accuracy"])] == [3, 3]
+    ratios = [6.0 / value for value in series["train.sigma2"][1]]
+    told = {event.data["code"]: event.data["epoch"] for event in events if event.type == "warning"}
+    bounds = {"article_pushes_outward": 4.0, "article_not_convex": 2.638}
+    assert set(told) <= set(bounds)
+    assert told
+    assert all(ratios[epoch - 1] > bounds[code] for code, epoch in told.items())
 
 
 def test_a_killed_worker_comes_back_and_goes_on_from_the_checkpoint(site) -> None:

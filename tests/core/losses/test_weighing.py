@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.autograd import gradcheck
+from torch.autograd import gradcheck, gradgradcheck
 
 from softreg_core.losses import DataMeta, build_loss
 from softreg_core.losses.weighing import combine
@@ -106,3 +106,4 @@ def test_gradients_of_both_sums_are_right_in_alpha_too(is_convex):
     alpha = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
     base, divergence = torch.rand((2, 5), dtype=torch.float64, requires_grad=True)
     assert gradcheck(lambda a, b, k: combine(b, a, k, is_convex=is_convex).total, (alpha, base, divergence))
+    assert gradgradcheck(lambda a, b, k: combine(b, a, k, is_convex=is_convex).total, (alpha, base, divergence))
