@@ -28,7 +28,7 @@ class Rows(Protocol):
     def batches(self, size: int) -> Iterator[Part]:
         """All rows in the order of `target`, at most `size` at a time."""
 
-    def take(self, rows: Tensor, /) -> Part:
+    def take(self, rows: Tensor, /) -> Rows:
         """Some rows by their ascending numbers."""
 
 

@@ -12,7 +12,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from softreg_core.data.part import Part
+from softreg_core.data.part import Part, Rows
 from softreg_core.data.stream.pieces import Arrays, Pieces
 
 __all__ = ["StreamedPart"]
@@ -34,12 +34,12 @@ class StreamedPart:
     @cached_property
     def target(self) -> Tensor:
         """Of all rows, as `batches` gives them; read once."""
-        return torch.cat([block.target for block in self._blocks()])
+        return torch.cat([block.target for block in self.blocks()])
 
     @cached_property
     def weight(self) -> Tensor | None:
         """Of all rows, in the order of `target`; None when all weigh the same."""
-        found = [block.weight for block in self._blocks() if block.weight is not None]
+        found = [block.weight for block in self.blocks() if block.weight is not None]
         return torch.cat(found) if found else None
 
     def to(self, device: torch.device) -> StreamedPart:
@@ -48,24 +48,19 @@ class StreamedPart:
 
     def batches(self, size: int) -> Iterator[Part]:
         """All rows, always in the same order; the last batch of a piece may be smaller."""
-        for block in self._blocks():
+        for block in self.blocks():
             yield from block.batches(size)
 
     def shuffled(self, seed: int, epoch: int, skip: int = 0) -> Iterator[Part]:
         """All rows in the order of an epoch, without the first `skip`, piece by piece."""
         return map(self._part, self.pieces.shuffled(seed, epoch, skip))
 
-    def take(self, rows: Tensor) -> Part:
-        """Some rows, by their ascending numbers in the order of `batches`."""
-        found, before = [], 0
-        for block in self._blocks():
-            own = rows[(rows >= before) & (rows < before + block.rows)] - before
-            before += block.rows
-            if own.numel():
-                found.append(block.take(own))
-        return Part.joined(found)
+    def take(self, rows: Tensor) -> Rows:
+        """Some rows, by their ascending numbers in the order of `batches`; read when they are asked for."""
+        return _Some(self, rows)
 
-    def _blocks(self) -> Iterator[Part]:
+    def blocks(self) -> Iterator[Part]:
+        """All rows, in the order of `batches`, a piece at a time."""
         return map(self._part, self.pieces.in_order())
 
     def _part(self, arrays: Arrays) -> Part:
@@ -73,3 +68,30 @@ class StreamedPart:
         weight = tensors.pop() if self.has_weight else None
         target = tensors.pop()
         return Part(tuple(tensors), target, weight).to(self.device)
+
+
+@dataclass(frozen=True, eq=False)
+class _Some:
+    """Some rows of a part: as many as are measured may be more than memory holds."""
+
+    part: StreamedPart
+    numbers: Tensor
+    """int64, ascending."""
+
+    @property
+    def rows(self) -> int:
+        return int(self.numbers.shape[0])
+
+    @property
+    def target(self) -> Tensor:
+        return self.part.target[self.numbers]
+
+    def batches(self, size: int) -> Iterator[Part]:
+        before = 0
+        for block in self.part.blocks():
+            own = self.numbers[(self.numbers >= before) & (self.numbers < before + block.rows)] - before
+            before += block.rows
+            yield from block.take(own).batches(size)
+
+    def take(self, rows: Tensor) -> Rows:
+        return _Some(self.part, self.numbers[rows])

@@ -49,3 +49,14 @@ def test_targets_and_weights_of_all_rows_stand_in_one_order(part):
     assert torch.equal(part.target.sort().values, torch.arange(500))
     assert (part.weight is not None) == part.has_weight
     assert part.weight is None or torch.equal(part.weight, part.target.float())
+
+
+def test_some_rows_are_read_in_order_without_the_others(part):
+    numbers = torch.tensor([0, 3, 4, 250, 251, 499])
+    some = part.take(numbers)
+    assert some.rows == 6
+    assert torch.equal(some.target, part.target[numbers])
+    found = list(some.batches(2))
+    assert max(batch.rows for batch in found) <= 2
+    assert torch.equal(torch.cat([batch.target for batch in found]), some.target)
+    assert torch.equal(some.take(torch.tensor([1, 5])).target, some.target[[1, 5]])
