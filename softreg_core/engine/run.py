@@ -42,6 +42,8 @@ Control = Callable[[], str | None]
 _PROGRESS_SECONDS = 0.25
 # Losses are looked at this often within a long epoch, so that a job that became NaN does not go on for hours.
 _STEPS_PER_READING = 1024
+# Or sooner, where batches are large: until then they lie on the device.
+_ROWS_PER_READING = 262_144
 
 
 class Run:
@@ -66,8 +68,9 @@ class Run:
         total_steps = spec.training.epochs * self.steps_per_epoch
         self._rates = Rates(spec.schedule, self.steps_per_epoch, total_steps, spec.checkpoints.monitor)
         self._stepper = self._build_stepper(data, total_steps, teacher)
-        steps_between_readings = min(self.steps_per_epoch, _STEPS_PER_READING)
-        self._record = LossRecord(steps_between_readings * self._batches.most_rows, device)
+        fitting = max(1, _ROWS_PER_READING // self._batches.most_rows)
+        self._steps_per_reading = min(self.steps_per_epoch, _STEPS_PER_READING, fitting)
+        self._record = LossRecord(self._steps_per_reading * self._batches.most_rows, device)
         self._ledger = GradientLedger(spec, self.steps_per_epoch)
         self._recovery = Recovery(spec.training.on_nonfinite)
         self._stopping = patience_of(spec.training.early_stopping, spec.checkpoints.monitor)
@@ -212,7 +215,7 @@ class Run:
         self.step += 1
         self.step_in_epoch += 1
         if here is None:
-            if self.step_in_epoch % _STEPS_PER_READING == 0:
+            if self.step_in_epoch % self._steps_per_reading == 0:
                 self._record.read()
             return outcome
         self._record.read()

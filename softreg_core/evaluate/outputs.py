@@ -20,8 +20,8 @@ from softreg_core.losses import Loss
 __all__ = ["Outputs", "collect", "sampled_rows"]
 
 # Bounds on what is kept, and with it the memory and time of a report.
-_MOST_ROWS = 1_048_576
-_MOST_NUMBERS = 4_194_304
+_MOST_ROWS = 524_288
+_MOST_NUMBERS = 2_097_152
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from softreg_core.data.cells import TableCells
@@ -63,6 +64,8 @@ def deal(spec: TrainSpec, report: DatasetReport, chunks: Chunks, directory: Path
     del rows
     preprocessing = _learned(spec, report, chunks, part_N)
     pieces = _dealt(spec, report, chunks, part_N, sizes, preprocessing, directory)
+    # What was read is on disk now; Arrow keeps its memory for the next file otherwise, and there is none.
+    pa.default_memory_pool().release_unused()
     has_weight = spec.task.weight is not None
     return Dealt(pieces["train"], pieces.get("validation"), pieces.get("test"), preprocessing, has_weight)
 

@@ -17,7 +17,7 @@ from softreg_core.keyed import draws, permutation
 
 __all__ = ["PIECE_BYTES", "Dealer", "Pieces"]
 
-PIECE_BYTES = 32 * 2**20
+PIECE_BYTES = 16 * 2**20
 """Rows of one piece are in memory at once, with a permuted copy and the next piece."""
 
 Arrays = tuple[NDArray[Any], ...]
