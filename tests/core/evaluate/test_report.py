@@ -320,7 +320,7 @@ def test_a_sample_of_too_many_rows_covers_all_of_them_evenly():
     drawn = sampled_rows(50_000_000, 1000, 0)
     assert drawn.size == 2097
     assert (np.diff(drawn) > 0).all()
-    assert drawn[0] < 50_000_000 / 4194 < 50_000_000 - drawn[-1] + 50_000_000 / 4194 * 2
+    assert drawn[0] < 50_000_000 / 2097 < 50_000_000 - drawn[-1] + 50_000_000 / 2097 * 2
     assert not np.array_equal(drawn, sampled_rows(50_000_000, 1000, 1))
 
 
