@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from softreg_core.data.array_kinds import flat_array
-from softreg_core.data.flat_columns import FlatColumn, Sequences, Texts
+from softreg_core.data.formats.array_kinds import flat_array
+from softreg_core.data.formats.flat_columns import FlatColumn, Sequences, Texts
 from softreg_core.data.report import ColumnReport, DatasetReport, Flaw
 from softreg_core.data.summary import Tally, numeric_report
 from softreg_core.data.table import Table
@@ -33,7 +33,7 @@ def table_from_arrays(
     Args:
         features: numbers (N, D), or (N,) read as (N, 1), become the columns `features.0`, `features.1`, ... The rest is
             one column `features`: N texts; images or sequences (N, ...) of three or four dimensions
-            (softreg_core.data.array_kinds); a list of N sequences (T, D) or (T,) that differ in T.
+            (softreg_core.data.formats.array_kinds); a list of N sequences (T, D) or (T,) that differ in T.
         target: numbers (N,) or (N, C); texts (N,) are classes.
         labels: names of the classes, when the target holds codes 0 .. len(labels) - 1.
         lengths: (N,) steps of each row, when the features are sequences padded to one length.

@@ -25,7 +25,7 @@ from softreg_core.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from softreg_core.data.parsed import ParsedTable
+    from softreg_core.data.formats.parsed import ParsedTable
 
 __all__ = ["main", "read_table"]
 
@@ -37,7 +37,7 @@ def read_table(request: ParseRequest) -> ParsedTable:
         DataError: the file cannot be read; the reason is a stable word.
     """
     if request.format == "sample":
-        from softreg_core.data.sklearn_samples import read_sample
+        from softreg_core.data.formats.sklearn_samples import read_sample
 
         return read_sample(request.source)
     read = _reader(request.format)
@@ -49,15 +49,15 @@ def _reader(file_format: FileFormat) -> Callable[[BinaryIO, ParseLimits], Parsed
     """Imported only when asked for: a CSV file has no business with the decoders of images."""
     match file_format:
         case "csv":
-            from softreg_core.data.csv_table import read_csv as read
+            from softreg_core.data.formats.csv_table import read_csv as read
         case "tsv":
-            from softreg_core.data.csv_table import read_tsv as read
+            from softreg_core.data.formats.csv_table import read_tsv as read
         case "jsonl":
-            from softreg_core.data.jsonl_table import read_jsonl as read
+            from softreg_core.data.formats.jsonl_table import read_jsonl as read
         case "parquet":
-            from softreg_core.data.parquet_table import read_parquet as read
+            from softreg_core.data.formats.parquet_table import read_parquet as read
         case "npz":
-            from softreg_core.data.npz_table import read_npz as read
+            from softreg_core.data.formats.npz_table import read_npz as read
     return read
 
 

@@ -14,21 +14,16 @@ from pathlib import Path
 
 import pytest
 
-WHOLE = ("api", "softreg", "softreg_core.spec", "softreg_jobs", "worker")
+WHOLE = ("api", "softreg", "softreg_core.data.formats", "softreg_core.spec", "softreg_jobs", "worker")
 """Packages of which every module is free of torch, until it runs."""
 SINGLE = (
     "migrations",
     "softreg_core",
     "softreg_core.curves",
-    "softreg_core.data.csv_table",
-    "softreg_core.data.jsonl_table",
-    "softreg_core.data.npz_table",
-    "softreg_core.data.parquet_table",
     "softreg_core.data.parse",
     "softreg_core.data.prepare",
     "softreg_core.data.read",
     "softreg_core.data.report",
-    "softreg_core.data.sklearn_samples",
     "softreg_core.data.splits",
     "softreg_core.data.target",
     "softreg_core.data.table",

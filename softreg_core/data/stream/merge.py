@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from softreg_core.data.parsed import remarks_on, spare_levels
+from softreg_core.data.formats.parsed import remarks_on, spare_levels
 from softreg_core.data.report import ColumnReport, DatasetReport, Flaw
 from softreg_core.data.request import DISTINCT_LIMIT
 from softreg_core.errors import DataError

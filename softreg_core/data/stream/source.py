@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pyarrow import parquet
 
-from softreg_core.data.parquet_table import parquet_parts
+from softreg_core.data.formats.parquet_table import parquet_parts
 from softreg_core.data.report import DatasetReport
 from softreg_core.data.request import ParseLimits
 from softreg_core.data.stream.chunks import Chunks

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from softreg_core.data.arrays import table_from_arrays
-from softreg_core.data.npz_table import read_npz
+from softreg_core.data.formats.npz_table import read_npz
 from softreg_core.data.parse import read_table_file
 from softreg_core.data.request import ParseLimits
 from softreg_core.errors import DataError

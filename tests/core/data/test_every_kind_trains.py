@@ -10,7 +10,7 @@ import torch
 
 import softreg_core
 from softreg_core.data.cells import TableCells
-from softreg_core.data.flat_columns import Images, Sequences, Sounds, Texts
+from softreg_core.data.formats.flat_columns import Images, Sequences, Sounds, Texts
 from softreg_core.data.prepare import prepare_rows, preprocessing_of
 from softreg_core.data.report import ColumnReport, DatasetReport, Flaw
 from softreg_core.data.table import Table

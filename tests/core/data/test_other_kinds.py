@@ -13,7 +13,7 @@ from softreg_core.data.encode.image import ImageEncoding, ImageFit
 from softreg_core.data.encode.sequence import SequenceFit
 from softreg_core.data.encode.sound import SoundFit, resampled
 from softreg_core.data.encode.text import WORD, TextEncoding, TextFit
-from softreg_core.data.flat_columns import Images, Sequences, Sounds, Texts
+from softreg_core.data.formats.flat_columns import Images, Sequences, Sounds, Texts
 from softreg_core.data.report import DatasetReport
 from softreg_core.data.table import Table
 from softreg_core.errors import DataError

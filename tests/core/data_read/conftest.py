@@ -14,11 +14,11 @@ import soundfile
 from PIL import Image
 from pyarrow import parquet
 
-from softreg_core.data.csv_table import read_csv, read_tsv
-from softreg_core.data.jsonl_table import read_jsonl
-from softreg_core.data.npz_table import read_npz
-from softreg_core.data.parquet_table import read_parquet
-from softreg_core.data.parsed import ParsedTable
+from softreg_core.data.formats.csv_table import read_csv, read_tsv
+from softreg_core.data.formats.jsonl_table import read_jsonl
+from softreg_core.data.formats.npz_table import read_npz
+from softreg_core.data.formats.parquet_table import read_parquet
+from softreg_core.data.formats.parsed import ParsedTable
 from softreg_core.data.request import ParseLimits
 from softreg_core.data.table import Table
 

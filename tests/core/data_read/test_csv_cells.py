@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from softreg_core.data.csv_columns import MISSING
+from softreg_core.data.formats.csv_columns import MISSING
 from softreg_core.data.report import Flaw
 from softreg_core.data.request import DISTINCT_LIMIT
 
@@ -146,7 +146,7 @@ def test_a_file_of_texts_alone_is_reported(csv_table):
 
 def test_flaws_keep_their_rows_when_a_column_outgrows_its_codebook(csv_table, monkeypatch):
     # Small blocks: the first holds few different texts, later ones too many.
-    monkeypatch.setattr("softreg_core.data.csv_table._CELLS_PER_BLOCK", 1000)
+    monkeypatch.setattr("softreg_core.data.formats.csv_table._CELLS_PER_BLOCK", 1000)
     cells = ["7", "", "oops", "inf", *["7"] * 600, *(f"{i}.5" for i in range(1500)), "", "oops", "-inf"]
     report, values = column_of(csv_table, cells)
     assert report.kind == "numeric"
@@ -162,7 +162,7 @@ def test_flaws_keep_their_rows_when_a_column_outgrows_its_codebook(csv_table, mo
 
 
 def test_values_of_many_spellings_are_counted_as_values(csv_table, monkeypatch):
-    monkeypatch.setattr("softreg_core.data.csv_table._CELLS_PER_BLOCK", 1000)
+    monkeypatch.setattr("softreg_core.data.formats.csv_table._CELLS_PER_BLOCK", 1000)
     report, _ = column_of(csv_table, [f"{i % 3}.{'0' * (i // 3 + 1)}" for i in range(3000)])
     assert report.levels == ("0", "1", "2")
     assert report.level_counts == (1000, 1000, 1000)
@@ -194,7 +194,7 @@ def test_a_column_of_text_that_looks_like_numbers_is_remarked_by_name_without_it
 
 
 def test_a_long_column_that_looks_like_numbers_is_remarked_too(csv_table, monkeypatch):
-    monkeypatch.setattr("softreg_core.data.csv_table._CELLS_PER_BLOCK", 1000)
+    monkeypatch.setattr("softreg_core.data.formats.csv_table._CELLS_PER_BLOCK", 1000)
     rows = "".join(f'"{i},{100 + i % 900}",1\n' for i in range(3 * DISTINCT_LIMIT))
     (warning,) = csv_table(f"price,y\n{rows}").report.warnings
     assert "'price'" in warning
@@ -228,7 +228,7 @@ def test_numeric_columns_and_categories_have_tensors_of_their_own(csv_table):
 
 
 def test_a_wide_table_of_small_numbers_keeps_the_levels_of_its_classes(csv_table, monkeypatch):
-    monkeypatch.setattr("softreg_core.data.parsed.LEVELS_OF_NUMBERS", 5)
+    monkeypatch.setattr("softreg_core.data.formats.parsed.LEVELS_OF_NUMBERS", 5)
     table = csv_table("a,b,y\n1,1,0\n2,2,1\n3,3,0\n4,1,1\n")
     a, b, y = table.report.columns
     assert (a.levels, a.level_counts, a.distinct) == (None, None, 4)

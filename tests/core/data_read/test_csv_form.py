@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from softreg_core.data.csv_rows import open_csv
+from softreg_core.data.formats.csv_rows import open_csv
 from softreg_core.data.request import ParseLimits
 from softreg_core.errors import DataError
 

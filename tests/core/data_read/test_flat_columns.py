@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from softreg_core.data.flat_columns import Images, Sequences, Sounds, Texts
-from softreg_core.data.parsed import CategoryColumn, parsed_table
+from softreg_core.data.formats.flat_columns import Images, Sequences, Sounds, Texts
+from softreg_core.data.formats.parsed import CategoryColumn, parsed_table
 from softreg_core.data.report import DatasetReport
 from softreg_core.data.request import DISTINCT_LIMIT, ParseLimits
 from softreg_core.data.table import Table, load_table
@@ -60,7 +60,7 @@ def test_a_csv_column_with_one_long_text_is_stored(csv_table):
 
 
 def test_a_csv_column_that_turns_from_numbers_to_texts_says_that_it_was_not_stored(csv_table, monkeypatch):
-    monkeypatch.setattr("softreg_core.data.csv_table._CELLS_PER_BLOCK", 500)
+    monkeypatch.setattr("softreg_core.data.formats.csv_table._CELLS_PER_BLOCK", 500)
     cells = [*map(str, range(DISTINCT_LIMIT + 1)), *(f"t{i}" for i in range(DISTINCT_LIMIT + 500))]
     parsed = csv_table("x\n" + "\n".join(cells))
     assert (parsed.report.columns[0].kind, parsed.report.columns[0].tensor) == ("text", None)
@@ -71,7 +71,7 @@ def test_a_csv_column_that_turns_from_numbers_to_texts_says_that_it_was_not_stor
 
 
 def test_a_csv_column_that_turns_from_texts_to_numbers_is_one_of_numbers(csv_table, monkeypatch):
-    monkeypatch.setattr("softreg_core.data.csv_table._CELLS_PER_BLOCK", 500)
+    monkeypatch.setattr("softreg_core.data.formats.csv_table._CELLS_PER_BLOCK", 500)
     cells = [*(f"t{i}" for i in range(DISTINCT_LIMIT + 1)), *map(str, range(DISTINCT_LIMIT + 500))]
     column = csv_table("x\n" + "\n".join(cells)).report.columns[0]
     assert (column.kind, column.flaws[0].kind, column.flaws[0].count) == (

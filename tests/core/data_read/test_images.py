@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from softreg_core.data.image_cells import decode_image, is_image
+from softreg_core.data.formats.image_cells import decode_image, is_image
 from softreg_core.data.request import ParseLimits
 from softreg_core.errors import DataError
 

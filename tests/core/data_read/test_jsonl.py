@@ -69,7 +69,7 @@ def test_a_key_that_is_absent_or_null_is_missing_wherever_it_first_appears(jsonl
 
 
 def test_a_column_that_begins_in_a_later_block_is_missing_before(jsonl_table, as_table, monkeypatch):
-    monkeypatch.setattr("softreg_core.data.jsonl_table._CELLS_PER_BLOCK", 4)
+    monkeypatch.setattr("softreg_core.data.formats.jsonl_table._CELLS_PER_BLOCK", 4)
     names = [f"name {row}" for row in range(DISTINCT_LIMIT + 20)]
     rows = [{"n": row} for row in range(10)] + [{"n": row, "t": name, "q": [row]} for row, name in enumerate(names)]
     table = as_table(jsonl_table(rows))

@@ -253,7 +253,7 @@ def test_sizes_are_held_against_the_limit_before_memory_is_taken(npz_table, monk
     def refuse(*_arguments, **_options):
         raise AssertionError("memory was taken")
 
-    monkeypatch.setattr("softreg_core.data.npz_arrays.np.empty", refuse)
+    monkeypatch.setattr("softreg_core.data.formats.npz_arrays.np.empty", refuse)
     with pytest.raises(DataError) as caught:
         npz_table(archive(("x.npy", npy(shaped((2**20,))))), ParseLimits(unpacked_bytes=2**20))
     assert caught.value.reason == "too_large"

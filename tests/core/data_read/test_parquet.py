@@ -246,7 +246,7 @@ def test_rows_stay_in_place_whatever_the_size_of_a_batch(parquet_table, as_table
         "text": [None if row % 7 == 1 else f"t{row}" for row in range(rows)],
     }
     whole = as_table(parquet_table(columns))
-    monkeypatch.setattr("softreg_core.data.parquet_table._HEAVY_ROWS_PER_BATCH", 3)
+    monkeypatch.setattr("softreg_core.data.formats.parquet_table._HEAVY_ROWS_PER_BATCH", 3)
     parts = as_table(parquet_table(columns, row_group_size=10))
     assert parts.report == whole.report
     for name, tensor in whole.tensors.items():

@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from pyarrow import parquet
 
-from softreg_core.data.image_cells import decode_image
+from softreg_core.data.formats.image_cells import decode_image
+from softreg_core.data.formats.sound_cells import decode_sound
 from softreg_core.data.parse import parse_file
 from softreg_core.data.request import FileFormat, ParseLimits
-from softreg_core.data.sound_cells import decode_sound
 from softreg_core.data.table import Table, _is_stored
 from softreg_core.errors import DataError
 

@@ -7,9 +7,9 @@ import pytest
 from safetensors.numpy import load_file
 from sklearn.datasets import load_breast_cancer, load_digits
 
+from softreg_core.data.formats.sklearn_samples import read_sample
 from softreg_core.data.parse import parse_sample
 from softreg_core.data.request import SAMPLES
-from softreg_core.data.sklearn_samples import read_sample
 from softreg_core.errors import DataError
 
 ROWS = {"digits": 1797, "diabetes": 442, "breast_cancer": 569, "wine": 178, "iris": 150}

@@ -7,8 +7,8 @@ import struct
 import numpy as np
 import pytest
 
+from softreg_core.data.formats.sound_cells import decode_sound, is_sound
 from softreg_core.data.request import ParseLimits
-from softreg_core.data.sound_cells import decode_sound, is_sound
 from softreg_core.errors import DataError
 
 LIMITS = ParseLimits()

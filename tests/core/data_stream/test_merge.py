@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from softreg_core.data.flat_columns import Images, Sequences, Sounds, Texts
-from softreg_core.data.parsed import CategoryColumn, NumericColumn, TextColumn, parsed_table
+from softreg_core.data.formats.flat_columns import Images, Sequences, Sounds, Texts
+from softreg_core.data.formats.parsed import CategoryColumn, NumericColumn, TextColumn, parsed_table
 from softreg_core.data.request import DISTINCT_LIMIT
 from softreg_core.data.stream.chunks import chunk_of
 from softreg_core.data.stream.merge import ReportMerger

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from softreg_core.data.flat_columns import Sounds, Texts
+from softreg_core.data.formats.flat_columns import Sounds, Texts
 from softreg_core.data.report import ColumnReport, DatasetReport
 from softreg_core.data.sample import load_sample
 from softreg_core.data.table import Table

@@ -24,11 +24,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import types
 
-from softreg_core.data.encoded_cells import EncodedCells
-from softreg_core.data.flat_columns import Sequences
-from softreg_core.data.parsed import Column, empty_column
+from softreg_core.data.formats.encoded_cells import EncodedCells
+from softreg_core.data.formats.flat_columns import Sequences
+from softreg_core.data.formats.parsed import Column, empty_column
+from softreg_core.data.formats.typed_columns import NumberCells, TextCells
 from softreg_core.data.request import ParseLimits
-from softreg_core.data.typed_columns import NumberCells, TextCells
 from softreg_core.errors import DataError
 
 __all__ = ["ArrowColumn", "arrow_column"]

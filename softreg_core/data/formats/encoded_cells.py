@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from softreg_core.data.flat_columns import FlatColumn, Images, Sounds
-from softreg_core.data.image_cells import decode_image, is_image
-from softreg_core.data.parsed import TextColumn, empty_column
+from softreg_core.data.formats.flat_columns import FlatColumn, Images, Sounds
+from softreg_core.data.formats.image_cells import decode_image, is_image
+from softreg_core.data.formats.parsed import TextColumn, empty_column
+from softreg_core.data.formats.sound_cells import decode_sound, is_sound
 from softreg_core.data.request import ParseLimits
-from softreg_core.data.sound_cells import decode_sound, is_sound
 from softreg_core.errors import DataError
 
 __all__ = ["EncodedCells"]

@@ -1,4 +1,4 @@
-"""A JSONL file as a table: one object a line; torch-free (rules for values: softreg_core.data.jsonl_columns)."""
+"""A JSONL file as a table: one object a line; torch-free (rules for values: jsonl_columns, beside this)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import json
 from collections.abc import Iterator
 from typing import Any, BinaryIO, NoReturn
 
-from softreg_core.data.column_names import check_names
-from softreg_core.data.jsonl_columns import JsonColumn
-from softreg_core.data.parsed import ParsedTable, parsed_table
+from softreg_core.data.formats.column_names import check_names
+from softreg_core.data.formats.jsonl_columns import JsonColumn
+from softreg_core.data.formats.parsed import ParsedTable, parsed_table
 from softreg_core.data.request import ParseLimits
 from softreg_core.errors import DataError
 

@@ -7,9 +7,9 @@ import math
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from softreg_core.data.csv_columns import CsvColumn
-from softreg_core.data.csv_rows import open_csv
-from softreg_core.data.parsed import ParsedTable, parsed_table
+from softreg_core.data.formats.csv_columns import CsvColumn
+from softreg_core.data.formats.csv_rows import open_csv
+from softreg_core.data.formats.parsed import ParsedTable, parsed_table
 from softreg_core.data.request import Format, ParseLimits
 from softreg_core.errors import DataError
 
@@ -21,7 +21,7 @@ _CHARACTERS_PER_BLOCK = 2**24
 
 
 def read_csv(stream: BinaryIO, limits: ParseLimits) -> ParsedTable:
-    """Read a CSV file with a header (rules for cells: softreg_core.data.csv_columns).
+    """Read a CSV file with a header (rules for cells: softreg_core.data.formats.csv_columns).
 
     Raises:
         DataError: the file's form is wrong, or it passes a limit; the reason is a stable word.

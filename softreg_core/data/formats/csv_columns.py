@@ -24,8 +24,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from softreg_core.data.flat_columns import Texts
-from softreg_core.data.parsed import CategoryColumn, NumericColumn, TextColumn
+from softreg_core.data.formats.flat_columns import Texts
+from softreg_core.data.formats.parsed import CategoryColumn, NumericColumn, TextColumn
 from softreg_core.data.request import DISTINCT_LIMIT, LONGEST_LEVEL
 from softreg_core.data.summary import Tally
 

@@ -10,7 +10,7 @@ import csv
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from softreg_core.data.column_names import check_names
+from softreg_core.data.formats.column_names import check_names
 from softreg_core.data.request import ParseLimits
 from softreg_core.errors import DataError
 

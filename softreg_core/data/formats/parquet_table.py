@@ -13,9 +13,9 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 from pyarrow import parquet
 
-from softreg_core.data.column_names import check_names
-from softreg_core.data.parquet_columns import arrow_column
-from softreg_core.data.parsed import ParsedTable, parsed_table
+from softreg_core.data.formats.column_names import check_names
+from softreg_core.data.formats.parquet_columns import arrow_column
+from softreg_core.data.formats.parsed import ParsedTable, parsed_table
 from softreg_core.data.request import ParseLimits
 from softreg_core.errors import DataError
 
@@ -33,7 +33,7 @@ _MARK = b"PAR1"
 
 
 def read_parquet(stream: BinaryIO, limits: ParseLimits) -> ParsedTable:
-    """Read a Parquet file (rules for types: softreg_core.data.parquet_columns).
+    """Read a Parquet file (rules for types: softreg_core.data.formats.parquet_columns).
 
     Raises:
         DataError: the file is broken or holds what is not read, or it passes a limit; the reason is a stable word.

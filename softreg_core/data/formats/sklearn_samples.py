@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from softreg_core.data.parsed import CategoryColumn, NumericColumn, ParsedTable, parsed_table
+from softreg_core.data.formats.parsed import CategoryColumn, NumericColumn, ParsedTable, parsed_table
 
 __all__ = ["read_sample"]
 

@@ -8,11 +8,11 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from softreg_core.data.array_kinds import flat_array
-from softreg_core.data.column_names import check_names
-from softreg_core.data.flat_columns import FlatColumn
-from softreg_core.data.npz_arrays import read_arrays
-from softreg_core.data.parsed import ParsedTable, remarks_on, spare_levels
+from softreg_core.data.formats.array_kinds import flat_array
+from softreg_core.data.formats.column_names import check_names
+from softreg_core.data.formats.flat_columns import FlatColumn
+from softreg_core.data.formats.npz_arrays import read_arrays
+from softreg_core.data.formats.parsed import ParsedTable, remarks_on, spare_levels
 from softreg_core.data.report import ColumnReport, DatasetReport
 from softreg_core.data.request import ParseLimits
 from softreg_core.data.summary import Tally, numeric_report
@@ -28,9 +28,9 @@ def read_npz(stream: BinaryIO, limits: ParseLimits) -> ParsedTable:
     """Read an NPZ file.
 
     `features` (N,) or (N, D) gives the columns `features.0`, `features.1`, ...; of more dimensions, or with an array
-    `lengths`, it is one column of images or sequences (softreg_core.data.array_kinds). `target` (N,) gives the column
-    `target` and (N, C) gives `target.0`, ...; every other array is one-dimensional, of length N, and a column by its
-    name. NaN and infinities are counted as non-finite.
+    `lengths`, it is one column of images or sequences (softreg_core.data.formats.array_kinds). `target` (N,) gives the
+    column `target` and (N, C) gives `target.0`, ...; every other array is one-dimensional, of length N, and a column by
+    its name. NaN and infinities are counted as non-finite.
 
     Raises:
         DataError: an array does not fit this, or the file passes a limit; the reason is a stable word.

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from softreg_core.data.flat_columns import FlatColumn, Images, Sequences
+from softreg_core.data.formats.flat_columns import FlatColumn, Images, Sequences
 from softreg_core.data.request import ParseLimits
 from softreg_core.errors import DataError
 

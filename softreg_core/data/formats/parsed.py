@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from softreg_core.data.flat_columns import FlatColumn
+from softreg_core.data.formats.flat_columns import FlatColumn
 from softreg_core.data.report import EXACT_INTEGERS, ColumnReport, DatasetReport, Flaw
 from softreg_core.data.request import Format, ParseLimits
 from softreg_core.data.summary import Tally, numeric_report
