@@ -267,7 +267,10 @@ class LoadedModel:
         codes = [index.get(spelled(value), -1) for value in target.ravel().tolist()]
         if target.ndim != 1 or -1 in codes:
             row = codes.index(-1) + 1 if -1 in codes else None
-            raise DataError("the target holds a label that the model does not know", "no_class", row)
+            where = "the target" if row is None else f"column '{self.document.target_names[0]}', row {row}: the target"
+            raise DataError(
+                f"{where} holds a label that the model does not know", "no_class", row, self.document.target_names[0]
+            )
         return torch.tensor(codes)
 
     def _truths(self, target: NDArray[Any]) -> Tensor:

@@ -6,7 +6,7 @@ from softreg_core.spec.inputs import InputShape
 from softreg_core.spec.net import NetSpec
 from softreg_core.spec.widths import MOST_TOKENS, step_count
 
-__all__ = ["TAKES", "has_dropout", "misfit_of_batches", "misfit_of_net"]
+__all__ = ["TAKES", "has_dropout", "misfit_of_batches", "misfit_of_net", "reads_only"]
 
 TAKES: dict[str, tuple[str, ...]] = {
     "linear": ("table", "image", "sequence", "text", "sound"),
@@ -17,6 +17,11 @@ TAKES: dict[str, tuple[str, ...]] = {
     "transformer": ("table", "sequence", "text", "sound"),
 }
 """By the kind of a network, the kinds of its inputs."""
+
+
+def reads_only(net: NetSpec) -> bool:
+    """Whether a column of short texts can be nothing but text to `net`, which takes no categories."""
+    return "text" in TAKES[net.kind] and "table" not in TAKES[net.kind]
 
 
 def misfit_of_net(net: NetSpec, shape: InputShape) -> str | None:

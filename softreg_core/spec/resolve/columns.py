@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from softreg_core.data.report import ColumnReport, DatasetReport
 from softreg_core.spec.data import SplitSpec, TaskSpec
-from softreg_core.spec.inputs import TableShape
-from softreg_core.spec.net_fit import misfit_of_net
+from softreg_core.spec.net_fit import TAKES, reads_only
 from softreg_core.spec.problems import nearest
 from softreg_core.spec.resolve.findings import Findings
 from softreg_core.spec.train import TrainSpec
@@ -15,6 +14,7 @@ __all__ = ["feature_columns", "split_columns", "target_columns", "weight_columns
 _HOLDS = {"text": "texts", "image": "images", "sound": "sounds", "sequence": "sequences"}
 _ALONE = tuple(_HOLDS)
 _TABLE = ("numeric", "category")
+_SHORT_TEXTS = ("category",)
 # What is looked for, in this order, for each `task.input`.
 _WANTED: dict[str, tuple[tuple[str, ...], ...]] = {
     "auto": (("image",), ("sound",), ("sequence",), _TABLE, ("text",)),
@@ -100,10 +100,10 @@ def _auto_features(spec: TrainSpec, rest: list[ColumnReport], findings: Findings
     """Of the kind that the spec asks for; else images, sounds or sequences before a table, and a table before texts."""
     wanted = "auto" if spec.task.input == "auto" else spec.task.input.kind
     chosen: list[ColumnReport] = []
-    for kinds in _WANTED[wanted]:
+    for kinds in _wanted(spec):
         chosen = [column for column in rest if column.kind in kinds and (column.tensor or column.kind != "text")]
-        if kinds == _TABLE and not _takes_categories(spec):
-            chosen = [column for column in chosen if column.kind == "numeric"]
+        if kinds == _SHORT_TEXTS:
+            chosen = [column for column in chosen if len(rest) == 1 or _resembles_text(column)]
         if chosen:
             break
     if not chosen:
@@ -114,6 +114,11 @@ def _auto_features(spec: TrainSpec, rest: list[ColumnReport], findings: Findings
         names = ", ".join(f"'{column.name}'" for column in chosen[:5])
         findings.refuse("/task/features", f"several columns hold {_HOLDS[chosen[0].kind]}: name one of {names}")
         chosen = chosen[:1]
+    for column in chosen if wanted == "auto" and not reads_only(spec.net) else ():
+        if _resembles_text(column):
+            message = f"column '{column.name}' has {column.distinct} different texts, and is read as categories; "
+            message += "to have it read as text, set task.input to kind text"
+            findings.advise("categories_resemble_text", "/task/input", message)
     taken = {column.name for column in chosen}
     left_out = [column.name for column in rest if column.name not in taken]
     if left_out:
@@ -124,8 +129,20 @@ def _auto_features(spec: TrainSpec, rest: list[ColumnReport], findings: Findings
     return chosen
 
 
-def _takes_categories(spec: TrainSpec) -> bool:
-    return misfit_of_net(spec.net, TableShape(numbers=1, levels=(2,))) is None
+def _wanted(spec: TrainSpec) -> list[tuple[str, ...]]:
+    """What to look for, in order: what the spec says; else what the network takes comes first."""
+    if spec.task.input != "auto":
+        return list(_WANTED[spec.task.input.kind])
+    takes = TAKES[spec.net.kind]
+    wanted = sorted(_WANTED["auto"], key=lambda kinds: ("table" if kinds == _TABLE else kinds[0]) not in takes)
+    if reads_only(spec.net):
+        wanted.insert(wanted.index(("text",)) + 1, _SHORT_TEXTS)
+    return wanted
+
+
+def _resembles_text(column: ColumnReport) -> bool:
+    """Whether most rows have a text of their own: a file of few rows, not a column of categories."""
+    return column.kind == "category" and 2 * (column.distinct or 0) > sum(column.level_counts or ())
 
 
 def _found(names: tuple[str, ...], report: DatasetReport, pointer: str, findings: Findings) -> list[ColumnReport]:

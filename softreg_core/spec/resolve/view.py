@@ -17,6 +17,7 @@ from softreg_core.spec.inputs import (
     TextShape,
     sound_shape,
 )
+from softreg_core.spec.net_fit import reads_only
 from softreg_core.spec.resolve.findings import Findings
 from softreg_core.spec.task_input import ImageInput, InputSpec, SequenceInput, SoundInput, TableInput, TextInput
 from softreg_core.spec.train import TrainSpec
@@ -48,7 +49,7 @@ def resolved_input(
     task = spec.task
     if not features:
         return (TableInput() if task.input == "auto" else task.input), None
-    view = _OF_KIND[features[0].kind] if task.input == "auto" else task.input
+    view = _seen(spec, features) if task.input == "auto" else task.input
     match view:
         case TableInput():
             return view, _table_shape(view, spec, features, findings)
@@ -60,6 +61,12 @@ def resolved_input(
             return _text(view, features, findings)
         case SoundInput():
             return _sound(view, features, findings)
+
+
+def _seen(spec: TrainSpec, features: list[ColumnReport]) -> InputSpec:
+    """As what they are; one column of categories before a network that takes none is text."""
+    is_category = len(features) == 1 and features[0].kind == "category"
+    return TextInput() if is_category and reads_only(spec.net) else _OF_KIND[features[0].kind]
 
 
 def filled_imputation(

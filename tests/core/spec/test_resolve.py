@@ -59,6 +59,34 @@ def test_a_resolved_spec_resolves_to_itself():
     assert resolve(TrainSpec.model_validate_json(spec.model_dump_json()), PEOPLE).spec == spec
 
 
+OWN_TEXTS = ColumnReport(
+    name="review",
+    kind="category",
+    tensor="codes",
+    position=0,
+    distinct=60,
+    levels=tuple(f"review {row}" for row in range(60)),
+    level_counts=(1,) * 60,
+)
+
+
+def test_few_short_texts_are_read_by_a_network_of_texts_and_pointed_out_to_others():
+    of = report(OWN_TEXTS, numeric("stars"), PET, rows=60)
+    read = resolved({"net": {"kind": "rnn"}}, of)
+    assert (read.spec.task.features, read.spec.task.input.kind) == (("review",), "text")
+    assert "categories_resemble_text" not in {advice.code for advice in read.advice}
+    table = resolved({}, of)
+    assert (table.spec.task.features, table.spec.task.input.kind) == (("review", "stars"), "table")
+    advice = next(advice for advice in table.advice if advice.code == "categories_resemble_text")
+    assert (advice.pointer, "'review' has 60 different texts" in advice.message) == ("/task/input", True)
+
+
+@pytest.mark.parametrize("net", ["rnn", "cnn"])
+def test_a_network_of_no_tables_says_so_of_a_table(net):
+    for of in (PEOPLE, report(PET, numeric("x"), PET.model_copy(update={"name": "kind"}))):
+        assert "not table: choose linear or mlp" in refusals({"net": {"kind": net}}, of)["/net/kind"]
+
+
 def test_a_column_named_target_comes_before_the_last():
     assert resolved({}, report(numeric("target"), numeric("age"))).spec.task.target == ("target",)
 
