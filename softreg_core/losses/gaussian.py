@@ -65,13 +65,13 @@ def gaussian_of_two(
     Source:
         The article, sections 3.3 (the first) and 3.1 (the second). beta: Seitzer et al. 2022, equation 5.
     """
-    squared_BG, size, predicted_BG = _groups(pair, predicted)
+    half_BG, size, predicted_BG = _groups(pair, predicted)
     sigma2 = torch.as_tensor(variance, dtype=predicted_BG.dtype, device=predicted_BG.device)
     if direction == "prediction_to_target":
         gap_BG = sigma2.log() - predicted_BG.log() + predicted_BG / sigma2 - 1.0
-        return (0.5 * (size * gap_BG + squared_BG / sigma2)).sum(1)
+        return (0.5 * size * gap_BG + half_BG / sigma2).sum(1)
     gap_BG = predicted_BG.log() - sigma2.log() + sigma2 / predicted_BG - 1.0
-    return _weighed(0.5 * (size * gap_BG + squared_BG / predicted_BG), predicted_BG, beta)
+    return _weighed(0.5 * size * gap_BG + half_BG / predicted_BG, predicted_BG, beta)
 
 
 def gaussian_nll(pair: Residual, predicted: Tensor, *, beta: float = 0.0) -> Tensor:
@@ -93,17 +93,20 @@ def gaussian_nll(pair: Residual, predicted: Tensor, *, beta: float = 0.0) -> Ten
         torch.nn.GaussianNLLLoss adds a constant when asked, and clamps the variance, through which it then gives a
         gradient that is not the value's.
     """
-    squared_BG, size, predicted_BG = _groups(pair, predicted)
-    return _weighed(0.5 * (size * predicted_BG.log() + squared_BG / predicted_BG), predicted_BG, beta)
+    half_BG, size, predicted_BG = _groups(pair, predicted)
+    return _weighed(0.5 * size * predicted_BG.log() + half_BG / predicted_BG, predicted_BG, beta)
 
 
 def _groups(pair: Residual, predicted: Tensor) -> tuple[Tensor, int, Tensor]:
-    """The squared residual of each group, its number of outputs, its variance."""
+    """Half the squared residual of each group, its number of outputs, its variance.
+
+    Halved before it is divided: the quotient may be twice the largest number that there is.
+    """
     outputs = pair.prediction.shape[1]
     predicted = predicted.to(pair.squared.dtype)
     if predicted.ndim == 0 or predicted.shape[1] == 1:
-        return pair.squared.unsqueeze(1), outputs, predicted.expand(pair.squared.shape[0], 1)
-    return (pair.prediction - pair.target).square(), 1, predicted
+        return 0.5 * pair.squared.unsqueeze(1), outputs, predicted.expand(pair.squared.shape[0], 1)
+    return 0.5 * (pair.prediction - pair.target).square(), 1, predicted
 
 
 def _weighed(value_BG: Tensor, predicted_BG: Tensor, beta: float) -> Tensor:

@@ -72,11 +72,11 @@ FAULTS = [
     # gaussian: directions, sums, detached weights
     ("gaussian", "return squared_B / (2.0 * variance)", "return squared_B / variance", NUMBERS),
     ("gaussian", 'if direction == "prediction_to_target":', 'if direction == "target_to_prediction":', GAUSSIAN),
-    ("gaussian", "squared_BG / sigma2)).sum(1)", "squared_BG / sigma2)).mean(1)", GAUSSIAN),
+    ("gaussian", "half_BG / sigma2).sum(1)", "half_BG / sigma2).mean(1)", GAUSSIAN),
     ("gaussian", "predicted_BG / sigma2 - 1.0", "predicted_BG / sigma2", GAUSSIAN),
     ("gaussian", "predicted_BG.log() - sigma2.log() + sigma2", "sigma2.log() - predicted_BG.log() + sigma2", GAUSSIAN),
     ("gaussian", "predicted_BG.detach().pow(beta)", "predicted_BG.pow(beta)", GAUSSIAN),
-    ("gaussian", "0.5 * (size * predicted_BG.log()", "0.5 * (predicted_BG.log()", GAUSSIAN),
+    ("gaussian", "0.5 * size * predicted_BG.log()", "0.5 * predicted_BG.log()", GAUSSIAN),
     ("gaussian", "return value_BG.sum(1)", "return value_BG.mean(1)", GAUSSIAN),
     # sample_program: the gradient through s, its floor, its rows
     ("sample_program", "s = prediction_energy(pair)", "s = prediction_energy(pair).detach()", EVERY),
