@@ -10,7 +10,7 @@ import hashlib
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["draws", "key_of", "permutation", "seed_of"]
+__all__ = ["draws", "key_of", "permutation", "seed_of", "stream_of"]
 
 
 def key_of(seed: int, *words: str | int) -> bytes:
@@ -29,12 +29,17 @@ def permutation(rows: int, seed: int, *words: str | int) -> npt.NDArray[np.int64
 
 def draws(start: int, count: int, seed: int, *words: str | int) -> npt.NDArray[np.uint64]:
     """Numbers `start` to `start + count - 1` of one stream of 64 random bits each."""
-    generator = np.random.Philox(key=np.frombuffer(key_of(seed, *words)[:16], dtype="<u8"))
+    stream = stream_of(seed, *words)
     # A step of its counter gives four numbers.
-    generator.advance(start // 4)
+    stream.advance(start // 4)
     before = start % 4
-    drawn: npt.NDArray[np.uint64] = generator.random_raw(before + count)[before:]
+    drawn: npt.NDArray[np.uint64] = stream.random_raw(before + count)[before:]
     return drawn
+
+
+def stream_of(seed: int, *words: str | int) -> np.random.Philox:
+    """That stream at its beginning, for who needs NumPy's distributions or draws of other widths."""
+    return np.random.Philox(key=np.frombuffer(key_of(seed, *words)[:16], dtype="<u8"))
 
 
 def seed_of(seed: int, *words: str | int) -> int:

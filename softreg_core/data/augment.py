@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from softreg_core.data.tabular import Part
-from softreg_core.keyed import key_of
+from softreg_core.data.part import Part
+from softreg_core.keyed import draws
 from softreg_core.spec.task_input import AugmentSpec
 
 __all__ = ["augmented"]
@@ -33,16 +33,10 @@ def augmented(batch: Part, augment: AugmentSpec, seed: int, step: int) -> Part:
     """
     (pixels,) = batch.inputs
     height, width = pixels.shape[2:]
-    draws_4B = _draws(seed, step, batch.rows)
+    draws_4B = draws(0, 4 * batch.rows, seed, "augment", step).reshape(4, batch.rows)
     rows_BH = _places(height, augment.crop_padding, draws_4B[0], draws_4B[1] if augment.flip_vertical else None)
     columns_BW = _places(width, augment.crop_padding, draws_4B[2], draws_4B[3] if augment.flip_horizontal else None)
     return replace(batch, inputs=(_taken(pixels, rows_BH, columns_BW, augment.crop_padding),))
-
-
-def _draws(seed: int, step: int, rows: int) -> NDArray[np.uint64]:
-    """(4, B) numbers of 64 bits; raw, because NumPy promises these across versions."""
-    key = np.frombuffer(key_of(seed, "augment", step)[:16], dtype="<u8")
-    return np.random.Philox(key=key).random_raw(4 * rows).reshape(4, rows)
 
 
 def _places(

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from softreg_core.data.tabular import Part
+from softreg_core.data.part import Part
 from softreg_core.engine.beside import Beside
 from softreg_core.losses import Loss
 from softreg_core.nets.noise import set_noise

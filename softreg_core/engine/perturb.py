@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from softreg_core.data.tabular import Part
+from softreg_core.data.part import Part
 from softreg_core.losses import LossParts
 from softreg_core.penalties import mixing_of, noisy
 from softreg_core.spec.penalties import PenaltiesSpec

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from softreg_core.data.augment import augmented
-from softreg_core.data.tabular import Part
+from softreg_core.data.part import Part
 from softreg_core.engine.average import Average
 from softreg_core.engine.beside import Beside
 from softreg_core.engine.forward import Forward

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softreg_core.evaluate.document import Measure
-from softreg_core.keyed import key_of, permutation
+from softreg_core.keyed import permutation, stream_of
 
 __all__ = ["LEVEL", "MOST_UNITS", "ONE_ROW", "RESAMPLES", "Estimate", "Resampling", "mean_estimates"]
 
@@ -58,10 +58,9 @@ class Resampling:
     @cached_property
     def _counts(self) -> Floats:
         """(R, U): how often each resample holds each unit."""
-        key = np.frombuffer(key_of(self.seed, "bootstrap", self.rows)[:16], dtype="<u8")
         draws = RESAMPLES * self.units
         # Two draws of 32 bits from each of 64; NumPy promises this stream across versions, and not `integers`.
-        raw = np.random.Philox(key=key).random_raw(-(-draws // 2)).view(np.uint32)[:draws]
+        raw = stream_of(self.seed, "bootstrap", self.rows).random_raw(-(-draws // 2)).view(np.uint32)[:draws]
         unit = (raw.astype(np.uint64) * np.uint64(self.units)) >> np.uint64(32)  # uneven by 2e-7 at most
         cell_RU = unit.astype(np.int64).reshape(RESAMPLES, self.units)
         cell_RU += self.units * np.arange(RESAMPLES)[:, np.newaxis]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softreg_core.evaluate.document import Calibration, ReliabilityBin
-from softreg_core.keyed import key_of
+from softreg_core.keyed import stream_of
 
 __all__ = ["calibration"]
 
@@ -63,8 +63,7 @@ def calibration(confidence_N: Floats, is_hit_N: NDArray[np.bool_], seed: int) ->
 def _hits(sorted_N: Floats, starts_B: NDArray[np.int64], seed: int) -> Floats:
     """Hits of each bin in each case, (S, B), were every row a hit with the probability of its confidence."""
     rows = sorted_N.size
-    key = np.frombuffer(key_of(seed, "calibration", rows)[:16], dtype="<u8")
-    stream = np.random.Philox(key=key)
+    stream = stream_of(seed, "calibration", rows)
     if rows > _MOST_DRAWN_ROWS:
         expected_B = np.add.reduceat(sorted_N, starts_B)
         deviation_B = np.sqrt(np.add.reduceat(sorted_N * (1.0 - sorted_N), starts_B))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from softreg_core.data.part import Rows
 from softreg_core.evaluate.measure import evaluation_rows
-from softreg_core.keyed import key_of
+from softreg_core.keyed import draws
 from softreg_core.losses import Loss
 
 __all__ = ["Outputs", "collect", "sampled_rows"]
@@ -89,6 +89,5 @@ def sampled_rows(rows: int, outputs: int, seed: int) -> NDArray[np.int64] | None
     most = max(1, min(_MOST_ROWS, _MOST_NUMBERS // outputs))
     if rows <= most:
         return None
-    key = np.frombuffer(key_of(seed, "evaluated rows", rows)[:16], dtype="<u8")
-    share = (np.random.Philox(key=key).random_raw(most) >> np.uint64(11)) * 2.0**-53
+    share = (draws(0, most, seed, "evaluated rows", rows) >> np.uint64(11)) * 2.0**-53
     return np.minimum((np.arange(most) + share) * (rows / most), rows - 1).astype(np.int64)

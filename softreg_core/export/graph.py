@@ -15,7 +15,7 @@ from softreg_core.data.encode import ImageEncoding
 from softreg_core.data.preprocessing import Scaling
 from softreg_core.export.document import ModelDocument
 from softreg_core.export.meaning import output_names
-from softreg_core.keyed import key_of
+from softreg_core.keyed import stream_of
 from softreg_core.losses import Loss
 from softreg_core.spec.inputs import ImageShape, InputShape, SequenceShape, SoundShape, TableShape, TextShape
 
@@ -90,8 +90,7 @@ def example_inputs(document: ModelDocument, rows: int, time: int) -> tuple[Tenso
         rows: B.
         time: T, for what has a length; the first row is that long, the others are shorter.
     """
-    key = np.frombuffer(key_of(document.spec.training.seed, "example", rows, time)[:16], dtype="<u8")
-    random = np.random.Generator(np.random.Philox(key=key))
+    random = np.random.Generator(stream_of(document.spec.training.seed, "example", rows, time))
     lengths = np.concatenate([[time], random.integers(1, time + 1, rows - 1)]).astype(np.int64)
     match document.shape:
         case TableShape() as shape:

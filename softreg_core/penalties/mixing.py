@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from softreg_core.keyed import key_of, permutation
+from softreg_core.keyed import permutation, stream_of
 
 __all__ = ["Mixing", "mixing_of"]
 
@@ -38,6 +38,5 @@ def mixing_of(alpha: float, rows: int, seed: int, step: int) -> Mixing:
     Source:
         Zhang and others 2018, section 2; one share for a whole batch, as in its listing.
     """
-    key = np.frombuffer(key_of(seed, "mixup", step)[:16], dtype="<u8")
-    share = float(np.random.Generator(np.random.Philox(key=key)).beta(alpha, alpha))
+    share = float(np.random.Generator(stream_of(seed, "mixup", step)).beta(alpha, alpha))
     return Mixing(share, torch.from_numpy(permutation(rows, seed, "mixup partner", step)))
