@@ -10,14 +10,17 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 import softreg_core
 from softreg_core.data.report import DatasetReport
 from softreg_core.data.request import FILE_FORMATS, SAMPLES, FileFormat, Format, ParseLimits, ParseRequest, format_of
-from softreg_core.data.table import Table, load_table
 from softreg_core.errors import DataError, ResourceError, ServiceError
+
+if TYPE_CHECKING:
+    from softreg_core.data.table import Table
 
 __all__ = ["parse_file", "parse_sample", "read_table_file"]
 
@@ -61,6 +64,8 @@ def read_table_file(path: Path, limits: ParseLimits = DEFAULT_LIMITS) -> Table:
         DataError: there is no such file, its ending is unknown (`unknown_format`), or it is refused.
         ServiceError: the child could not do its work.
     """
+    from softreg_core.data.table import load_table  # NumPy, which the API, where files are stored, does without
+
     if not path.is_file():
         raise DataError(f"there is no file {path}", "missing_file")
     file_format = format_of(path.name)

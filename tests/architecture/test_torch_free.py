@@ -122,3 +122,9 @@ def test_the_probe_notices_torch(root: Path) -> None:
     found = json.loads(outcome.stdout)
     assert "torch is not installed here" in found["softreg_core.losses.registry"]
     assert found["softreg_core.errors"] is None
+
+
+def test_the_api_starts_without_numpy(root: Path) -> None:
+    program = "import sys, api.main; print({'numpy', 'pyarrow', 'PIL', 'sklearn'} & set(sys.modules))"
+    outcome = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)
+    assert outcome.stdout.strip() == "set()"
