@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 import torch
 
 from softreg_core.data.part import Part
 from softreg_core.data.streamed import StreamedPart
 from softreg_core.engine.order import epoch_order
+from softreg_core.spec.estimate import steps_per_epoch
 
 __all__ = ["Batches", "ResidentBatches", "StreamedBatches", "batches_of"]
+
+Source = TypeVar("Source", Part, StreamedPart)
 
 
 class Batches(Protocol):
@@ -36,60 +40,49 @@ def batches_of(part: Part | StreamedPart, batch_size: int, seed: int) -> Batches
     return ResidentBatches(part, batch_size, seed)
 
 
-class ResidentBatches:
-    """Rows that lie on the device whole, in a new order each epoch; the last batch of an epoch may be smaller."""
+@dataclass(frozen=True, slots=True)
+class _BatchesOf(Generic[Source]):
+    """As many rows at a time as fit; the last batch of an epoch may be smaller."""
 
-    def __init__(self, part: Part, batch_size: int, seed: int) -> None:
-        self._part = part
-        self._batch_size = batch_size
-        self._seed = seed
+    part: Source
+    batch_size: int
+    seed: int
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches of one pass."""
-        return -(-self._part.rows // self._batch_size)
+        """See `Batches`."""
+        return steps_per_epoch(self.part.rows, self.batch_size)
 
     @property
     def most_rows(self) -> int:
-        """Rows of the largest batch."""
-        return min(self._part.rows, self._batch_size)
+        """See `Batches`."""
+        return min(self.part.rows, self.batch_size)
+
+
+class ResidentBatches(_BatchesOf[Part]):
+    """Rows that lie on the device whole, in a new order each epoch."""
 
     def __call__(self, epoch: int, from_step: int = 0) -> Iterator[Part]:
         """See `Batches`."""
-        order = torch.from_numpy(epoch_order(self._seed, epoch, self._part.rows)).to(self._part.target.device)
+        order = torch.from_numpy(epoch_order(self.seed, epoch, self.part.rows)).to(self.part.target.device)
         # In order once per epoch: then every batch is a slice, which costs nothing.
-        ordered = self._part.take(order)
-        for start in range(from_step * self._batch_size, self._part.rows, self._batch_size):
-            yield ordered.take(slice(start, start + self._batch_size))
+        ordered = self.part.take(order)
+        for start in range(from_step * self.batch_size, self.part.rows, self.batch_size):
+            yield ordered.take(slice(start, start + self.batch_size))
 
 
-class StreamedBatches:
+class StreamedBatches(_BatchesOf[StreamedPart]):
     """Rows that are read piece after piece; a batch may begin in one piece and end in the next."""
-
-    def __init__(self, part: StreamedPart, batch_size: int, seed: int) -> None:
-        self._part = part
-        self._batch_size = batch_size
-        self._seed = seed
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Batches of one pass."""
-        return -(-self._part.rows // self._batch_size)
-
-    @property
-    def most_rows(self) -> int:
-        """Rows of the largest batch."""
-        return min(self._part.rows, self._batch_size)
 
     def __call__(self, epoch: int, from_step: int = 0) -> Iterator[Part]:
         """See `Batches`."""
         begun: list[Part] = []
-        wanted = self._batch_size
-        for piece in self._part.shuffled(self._seed, epoch, skip=from_step * self._batch_size):
+        wanted = self.batch_size
+        for piece in self.part.shuffled(self.seed, epoch, skip=from_step * self.batch_size):
             start = 0
             while piece.rows - start >= wanted:
                 yield Part.joined([*begun, piece.take(slice(start, start + wanted))])
-                start, wanted, begun = start + wanted, self._batch_size, []
+                start, wanted, begun = start + wanted, self.batch_size, []
             if start < piece.rows:
                 begun.append(piece.take(slice(start, None)))
                 wanted -= piece.rows - start
