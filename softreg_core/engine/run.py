@@ -8,31 +8,23 @@ from typing import Literal
 
 import torch
 
-from softreg_core.data.part import Part, Rows
+from softreg_core.data.part import Part
 from softreg_core.data.tabular import PreparedData
-from softreg_core.engine.batches import Batches, batches_of
-from softreg_core.engine.beside import Teacher, build_beside
+from softreg_core.engine.beside import Teacher
 from softreg_core.engine.best import BestEpoch
+from softreg_core.engine.build import build_batches, build_stepper
 from softreg_core.engine.events import EpochEnded, Finished, Progress, StepLogged, TrainedModel
 from softreg_core.engine.ledger import GradientLedger, with_shares
 from softreg_core.engine.manifest import Manifest
+from softreg_core.engine.measures import Measures
 from softreg_core.engine.patience import patience_of
 from softreg_core.engine.rates import Rates
 from softreg_core.engine.record import LossRecord
 from softreg_core.engine.recovery import Recovery
 from softreg_core.engine.state import TrainingState
-from softreg_core.engine.step import Captured, Outcome, Stepper, copies
-from softreg_core.engine.weights import class_weight, precision_of
+from softreg_core.engine.step import Captured, Outcome, copies
 from softreg_core.errors import DataError, NonFiniteLossError
-from softreg_core.evaluate.document import EvaluationReport
-from softreg_core.evaluate.measure import evaluate
-from softreg_core.evaluate.outputs import collect
-from softreg_core.losses import DataMeta, build_loss, target_variance
-from softreg_core.nets import build_net
 from softreg_core.spec.advice import Advice, advise_at
-from softreg_core.spec.estimate import rows_of_batch
-from softreg_core.spec.fit import has_logits, label_threshold
-from softreg_core.spec.net_fit import misfit_of_batches
 from softreg_core.spec.train import TrainSpec
 
 __all__ = ["Control", "Run"]
@@ -62,12 +54,12 @@ class Run:
         self._train, self._validation, self._test = (
             part.to(device) for part in (data.train, data.validation, data.test)
         )
-        self._batches = self._source()
-        self._target_variance = target_variance(data.train.target, data.preprocessing.outputs, data.train.weight)
+        self._batches = build_batches(spec, self._train)
         self.steps_per_epoch = self._batches.steps_per_epoch
         total_steps = spec.training.epochs * self.steps_per_epoch
         self._rates = Rates(spec.schedule, self.steps_per_epoch, total_steps, spec.checkpoints.monitor)
-        self._stepper = self._build_stepper(data, total_steps, teacher)
+        self._stepper, self.precision = build_stepper(spec, data, self._rates, total_steps, device, teacher)
+        self._measures = Measures(spec, data.preprocessing, self._stepper)
         fitting = max(1, _ROWS_PER_READING // self._batches.most_rows)
         self._steps_per_reading = min(self.steps_per_epoch, _STEPS_PER_READING, fitting)
         self._record = LossRecord(self._steps_per_reading * self._batches.most_rows, device)
@@ -80,35 +72,6 @@ class Run:
         self.last_good: TrainingState | None = None
         self.metrics: dict[str, float] = {}
         self.manifest: Manifest | None = None
-
-    def _source(self) -> Batches:
-        training = self.spec.training
-        batch_size = rows_of_batch(training.batch_size, self._train.rows)
-        misfit = misfit_of_batches(self.spec.net, self._train.rows, batch_size)
-        if misfit is not None:  # what `resolve` did not see: rows that stay together change the sizes a little
-            raise DataError(misfit, "batch_of_one")
-        return batches_of(self._train, batch_size, training.seed)
-
-    def _build_stepper(self, data: PreparedData, total_steps: int, teacher: Teacher | None) -> Stepper:
-        spec, preprocessing = self.spec, self.preprocessing
-        meta = DataMeta(preprocessing.outputs, preprocessing.task, total_steps, self._target_variance)
-        loss = build_loss(spec.loss, meta).to(self.device)
-        width = preprocessing.outputs + loss.extra_outputs
-        shape, statistics = preprocessing.shape, preprocessing.statistics
-        net = build_net(spec.net, shape, width, spec.training.seed, statistics).to(self.device)
-        labels = preprocessing.labels if preprocessing.task == "classification" else None
-        weight_K = class_weight(spec.training.class_weights, labels, data.train.target)
-        self.precision = precision_of(spec.training.precision, net, self.device)
-        teach = None if teacher is None else teacher.teach(preprocessing, spec.loss.base, self.device)
-        return Stepper(
-            spec,
-            net,
-            loss,
-            self._rates,
-            build_beside(spec, net, teach),
-            class_weight=None if weight_K is None else weight_K.to(self.device),
-            is_half=self.precision == "bfloat16",
-        )
 
     @property
     def parameters(self) -> int:
@@ -252,7 +215,7 @@ class Run:
         sigma2 = self._stepper.loss.followed_sigma2()
         if sigma2 is not None:  # before evaluation, whose batches may have another one
             self.metrics["train.sigma2"] = sigma2
-        self.metrics |= self._measured("val", self._validation)
+        self.metrics |= self._measures.metrics("val", self._validation)
         step_losses = tuple(self._record.step_losses) if keep_step_losses else None
         self.epoch += 1
         self.step_in_epoch = 0
@@ -285,19 +248,12 @@ class Run:
         """
         self._record.read()
         if self.step_in_epoch and not self._record.sums:
-            raise NonFiniteLossError(
-                f"the loss or its gradient was NaN or infinite at every step of the epoch, up to step {self.step}",
-                self.step,
-                "total",
-                self.epoch + 1,
-            )
-        if not self._stepper.is_finite():
-            raise NonFiniteLossError(
-                f"the gradient of the loss made a weight NaN or infinite at step {self.step}",
-                self.step,
-                "total",
-                self.epoch + 1,
-            )
+            what = "the loss or its gradient was NaN or infinite at every step of the epoch, up to step"
+        elif not self._stepper.is_finite():
+            what = "the gradient of the loss made a weight NaN or infinite at step"
+        else:
+            return
+        raise NonFiniteLossError(f"{what} {self.step}", self.step, "total", self.epoch + 1)
 
     def capture(self) -> TrainingState:
         """A copy of everything, on the CPU; made once where an epoch ends."""
@@ -331,42 +287,11 @@ class Run:
             best = self.best.state
             self._stepper.put(Captured(best.model, best.loss, best.optimizer, best.more, best.numbers))
             metrics = dict(best.metrics)
-        metrics |= self._measured("test", self._test)
+        metrics |= self._measures.metrics("test", self._test)
         of_net, of_loss = (copies(module.state_dict()) for module in (self._stepper.evaluated, self._stepper.loss))
         model = TrainedModel(self.spec, of_net, self.preprocessing, of_loss, self.manifest)
         best_step = None if self.best.best is None else self.best.best.step
         is_early = self.is_stopped_early and self.epoch < self.spec.training.epochs
         reason: Literal["completed", "early_stopped"] = "early_stopped" if is_early else "completed"
-        return Finished(model, metrics, self._report(), self.step, self.epoch, best_step, reason)
-
-    def _report(self) -> EvaluationReport:
-        """The net as it is now, on every part that has rows."""
-        from softreg_core.evaluate.report import Question, report  # scikit-learn: most of a second, needed only here
-
-        question = Question.of(self.spec, self.preprocessing)
-        net, loss = self._stepper.evaluated, self._stepper.loss
         parts = {"train": self._train, "validation": self._validation, "test": self._test}
-        return report(
-            question,
-            {
-                name: collect(net, loss, part, outputs=len(question.names), seed=question.seed)
-                for name, part in parts.items()
-                if part.rows
-            },
-        )
-
-    def _measured(self, name: str, part: Rows) -> dict[str, float]:
-        if part.rows == 0:
-            return {}
-        scaling = self.preprocessing.target
-        scale = None if scaling is None else scaling.scale
-        threshold = label_threshold(self.spec.loss.base) if self.preprocessing.task == "multilabel" else None
-        measured = evaluate(
-            self._stepper.evaluated,
-            self._stepper.loss,
-            part,
-            target_scale=scale,
-            label_threshold=threshold,
-            has_logits=has_logits(self.spec.loss.base),
-        )
-        return {f"{name}.{metric}": value for metric, value in measured.items()}
+        return Finished(model, metrics, self._measures.report(parts), self.step, self.epoch, best_step, reason)
