@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NamedTuple
 
 import torch
@@ -66,13 +67,16 @@ def categorical(
     forward_B = torch.xlogy(q_BK, q_BK).sum(1) - (q_BK * predicted.log_p).sum(1)
     if direction == "target_to_prediction":
         return forward_B
-    log_q_BK = torch.where(predicted.is_open, rest_B1.log(), 0.0).scatter(1, pair.code, own_B1.log())
+    # Not the logarithm of epsilon/K, which is 0 in float32 for an epsilon that the spec may hold.
+    log_rest_B1 = math.log(epsilon) - predicted.open_count.log()
+    log_q_BK = torch.where(predicted.is_open, log_rest_B1, 0.0).scatter(1, pair.code, own_B1.log())
     reverse_B = (predicted.p * (predicted.log_p - log_q_BK)).sum(1)
     if direction == "jeffreys":
         return reverse_B + forward_B
     if normalize:
-        ratio_B = predicted.open_count.squeeze(1) * ((1.0 - epsilon) / epsilon)
-        return reverse_B / ratio_B.log1p()
+        # ln(1 + K (1 - epsilon) / epsilon); the ratio may overflow in float32.
+        log_ratio_B = predicted.open_count.squeeze(1).log() + (math.log1p(-epsilon) - math.log(epsilon))
+        return reverse_B / torch.logaddexp(log_ratio_B, torch.zeros_like(log_ratio_B))
     return reverse_B
 
 

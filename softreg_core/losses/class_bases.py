@@ -13,6 +13,8 @@ __all__ = ["brier", "cross_entropy", "focal", "generalized_cross_entropy", "symm
 
 # The power of a probability below 1 has no finite slope at 0; from here on nothing is left of the loss.
 _LEAST_MISS = 1e-30
+# q below which generalized cross-entropy is its limit for 0 in every digit; float32 has no such numbers soon after.
+_LEAST_POWER = 1e-30
 
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
@@ -68,7 +70,10 @@ def generalized_cross_entropy(pair: Classes, q: float = 0.7) -> Tensor:
     Source:
         Zhang and Sabuncu 2018, equation 6.
     """
-    return -(q * pair.of_target()).expm1() / q
+    log_p_B = pair.of_target()
+    if q < _LEAST_POWER:
+        return -log_p_B
+    return -(q * log_p_B).expm1() / q
 
 
 def symmetric_cross_entropy(

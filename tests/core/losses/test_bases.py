@@ -190,6 +190,9 @@ def test_members_of_a_family_meet_where_they_should():
     assert torch.equal(built({"kind": "focal", "gamma": 0.0})(logits, codes).total, plain)
     near = built({"kind": "generalized_cross_entropy", "q": 1e-9})(logits, codes).total
     assert torch.allclose(near, plain, rtol=1e-6)
+    for q in (1e-20, 1e-46, 1e-320):
+        near = built({"kind": "generalized_cross_entropy", "q": q})(logits.float(), codes).total
+        assert torch.allclose(near.double(), plain, rtol=1e-6)
     prediction, target = torch.randn((6, 2), dtype=torch.float64), torch.randn((6, 2), dtype=torch.float64)
     squared = built({"kind": "half_squared_error"})(prediction, target).total
     assert torch.equal(built({"kind": "barron", "shape": 2.0})(prediction, target).total, squared)

@@ -196,3 +196,15 @@ def test_the_value_is_zero_where_the_distributions_are_equal():
     for direction in DIRECTIONS:
         assert categorical(pair, direction).item() == pytest.approx(0.0, abs=1e-15)
     assert uniform(classes(torch.zeros(1, 5, dtype=torch.float64), torch.tensor([2]))).item() == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize("epsilon", [1e-30, 1e-50, 1e-300])
+@pytest.mark.parametrize("more", [{}, {"direction": "jeffreys"}, {"normalize": True}], ids=str)
+def test_an_epsilon_that_float32_cannot_hold_is_one(epsilon, more):
+    logits = torch.tensor([[2.0, 0.0, -1.0], [200.0, -300.0, 0.0]], requires_grad=True)
+    divergence = {"kind": "categorical", "epsilon": epsilon, **more}
+    found = built(divergence)(logits, torch.tensor([0, 1])).divergence
+    wanted = built(divergence)(logits.detach().double(), torch.tensor([0, 1])).divergence
+    torch.testing.assert_close(found.double(), wanted, rtol=1e-6, atol=1e-6)
+    (gradient,) = torch.autograd.grad(found.sum(), logits)
+    assert gradient.isfinite().all()
