@@ -196,6 +196,7 @@ class Run:
             NonFiniteLossError: there is none, or too many were undone.
         """
         mark = self._recovery.go_back(self.step + 1, self.epoch + 1)
+        self._ledger.take()  # of a step that does not count
         self._stepper.put(mark.captured)
         self._rates.halved *= 0.5
         if self.step_in_epoch == 0:
@@ -247,7 +248,7 @@ class Run:
             NonFiniteLossError: one of them is not finite; the last step's gradient shows in the weights only.
         """
         self._record.read()
-        if self.step_in_epoch and not self._record.sums:
+        if self.step_in_epoch == self.steps_per_epoch and not self._record.sums:
             what = "the loss or its gradient was NaN or infinite at every step of the epoch, up to step"
         elif not self._stepper.is_finite():
             what = "the gradient of the loss made a weight NaN or infinite at step"

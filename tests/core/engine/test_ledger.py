@@ -123,3 +123,23 @@ def test_shares_and_gradients_are_neither_better_nor_worse():
     names = ("train.share.base", "train.gradient.base", "train.weighted.base", "step.share.l2")
     assert not any(map(has_best, names))
     assert has_best("train.base")
+
+
+def test_nothing_is_told_of_a_step_that_was_undone(blobs, ready, monkeypatch):
+    """The fourth step fails until the third was taken again with half the rate: the gradients seen at it are not the
+    third's."""
+    from softreg_core.engine.step import Stepper
+
+    take = Stepper.take
+
+    def failing(self, batch, step, observe=None):
+        outcome = take(self, batch, step, observe)
+        return outcome._replace(is_taken=False) if step == 3 and self.rates.halved == 1.0 else outcome
+
+    monkeypatch.setattr(Stepper, "take", failing)
+    training = {"epochs": 1, "batch_size": 8, "on_nonfinite": "rewind", "gradient_terms": 2}
+    spec, data = ready(blobs, training=training, loss=ARTICLE)
+    events = list(train(spec, data))
+    assert events[-1].metrics["train.rewinds"] == 1.0
+    steps = [event.step for event in events if isinstance(event, StepLogged)]
+    assert steps == [2, *range(4, events[-1].step + 1, 2)]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from softreg_core.data.arrays import table_from_arrays
-from softreg_core.engine import EpochEnded, Finished, train
+from softreg_core.engine import EpochEnded, Finished, Stopped, train
 from softreg_core.engine.order import epoch_order
 from softreg_core.errors import NonFiniteLossError
 
@@ -110,3 +110,18 @@ def test_a_batch_that_is_bad_by_itself_cannot_be_mended_by_going_back(ready):
     with pytest.raises(NonFiniteLossError) as caught:
         list(train(spec, data))
     assert caught.value.step == bad[0] + 1
+
+
+def test_a_run_that_is_stopped_where_an_epoch_has_only_skipped_steps_so_far_goes_on(ready, digest):
+    spec, data, _ = one_bad_row(ready, on_nonfinite="skip")
+    order = epoch_order(0, 0, 19)
+    where = int((data.train.target[:, 0] > 1e19).nonzero()[0, 0])
+    for tensor in (data.train.inputs[0], data.train.target):  # the bad row is now in the first batch
+        tensor[[where, int(order[0])]] = tensor[[int(order[0]), where]]
+    wanted = list(train(spec, data))[-1]
+    answers = iter([None])
+    stopped = list(train(spec, data, control=lambda: next(answers, "stop")))[-1]
+    assert isinstance(stopped, Stopped)
+    got = list(train(spec, data, resume=stopped.state))[-1]
+    assert digest(got.model.tensors) == digest(wanted.model.tensors)
+    assert repr(sorted(got.metrics.items())) == repr(sorted(wanted.metrics.items()))
