@@ -15,7 +15,7 @@ from softreg_core.data.augment import augmented
 from softreg_core.data.part import Part
 from softreg_core.engine.average import Average
 from softreg_core.engine.beside import Beside
-from softreg_core.engine.forward import Forward
+from softreg_core.engine.forward import Forward, Predicted
 from softreg_core.engine.optimizer import build_optimizer, is_weight, optimizer_tensors, restore_optimizer
 from softreg_core.engine.perturb import Perturbed, perturbed
 from softreg_core.engine.rates import Rates
@@ -207,8 +207,7 @@ class Stepper:
             return parts
 
         def smoothing_of(target: Tensor) -> Tensor:
-            base = self._spec.loss.base.kind
-            return smoothing(base, predicted.prediction, target, penalties.label_smoothing)
+            return self._smoothing(predicted, target, step)
 
         of_examples = {"label_smoothing": seen.mean(smoothing_of)} if penalties.label_smoothing else {}
         of_weights = {}
@@ -220,6 +219,16 @@ class Stepper:
         weighing = self.loss.weighing
         alpha = 0.0 if parts.divergence is None else self.loss.weight_of_divergence(step)
         return Terms(parts, weight, of_examples, of_weights, alpha, weighing.is_convex)
+
+    def _smoothing(self, predicted: Predicted, target: Tensor, step: int) -> Tensor:
+        """What label smoothing adds to the base as it enters the total: of both passes, and less in a convex sum."""
+        base, strength = self._spec.loss.base.kind, self._penalties.label_smoothing
+        excess_B = smoothing(base, predicted.prediction, target, strength)
+        second = predicted.extras.get("second")
+        if second is not None:
+            excess_B = 0.5 * (excess_B + smoothing(base, second, target, strength))
+        weighing = self.loss.weighing
+        return (1.0 - weighing.alpha_at(step)) * excess_B if weighing.is_convex else excess_B
 
     def _weight(self, rows: Part) -> Tensor | None:
         if self._class_weight_K is None:

@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from softreg_core.engine import EpochEnded, fit, train
+from softreg_core.engine.forward import Forward
 from softreg_core.keyed import key_of, permutation, seed_of
 from softreg_core.penalties import SMOOTHED_BASES, smoothing
 from softreg_core.spec.resolve.controls import SMOOTHED_BASES as SPEC_S
@@ -165,3 +166,24 @@ def test_pixels_are_mixed_and_made_noisy_as_the_numbers_from_0_to_1_that_network
     as_numbers = perturbed(Part((pixels / 255,), batch.target), penalties, seed=3, step=5, is_regression=False)
     torch.testing.assert_close(seen.rows.inputs[0], as_numbers.rows.inputs[0])
     assert float(seen.rows.inputs[0].abs().max()) < 2.0
+
+
+def test_label_smoothing_smooths_the_base_as_it_enters_the_total(blobs, ready, monkeypatch):
+    """Of both passes of twin, and by 1 - alpha in a convex sum."""
+    loss = {**CROSS_ENTROPY, "alpha": 0.25, "combine": "convex", "divergence": {"kind": "twin"}}
+    training = {"epochs": 1, "batch_size": "full"}
+    spec, data = ready(blobs, training=training, loss=loss, net={"dropout": 0.5}, penalties={"label_smoothing": 0.2})
+    seen, forward = [], Forward.__call__
+
+    def noted(self, batch, *given):
+        predicted = forward(self, batch, *given)
+        seen.append((predicted.prediction.detach(), predicted.extras["second"].detach(), batch.target))
+        return predicted
+
+    monkeypatch.setattr(Forward, "__call__", noted)
+    metrics = one_epoch(spec, data)
+    ((first, second, target),) = seen
+    base = sum(F.cross_entropy(z, target, label_smoothing=0.2) for z in (first, second)) / 2
+    log_p, log_r = first.log_softmax(1), second.log_softmax(1)
+    twin = 0.5 * ((log_p.exp() - log_r.exp()) * (log_p - log_r)).sum(1).mean()
+    assert metrics["train.loss"] == pytest.approx((0.75 * base + 0.25 * twin).item(), rel=1e-5)
