@@ -240,12 +240,17 @@ def _about_linear(base: HuberSpec | AbsoluteErrorSpec, setting: _Setting) -> lis
 
 
 def _about_likelihood(setting: _Setting) -> list[Advice]:
-    """With its variance minimised out the base is C/2 ln d2, against which stands weight/2 ln d2."""
-    outputs = setting.outputs or 1
+    """With its variance minimised out the base is C/2 ln d2, against which stands weight/2 ln d2.
+
+    With a variance for each output, that of one alone: a single output that goes far costs 1/2 ln d2.
+    """
+    is_shared = isinstance(setting.loss.base, GaussianNllSpec) and setting.loss.base.head == "shared"
+    outputs = (setting.outputs or 1) if is_shared else 1
     if setting.weight is None or setting.weight <= outputs:
         return []
+    what = "the number of outputs" if is_shared else "and each output has a variance of its own"
     message = (
-        f"alpha = {setting.weight:g} is above {outputs}, the number of outputs: where the predicted variance follows "
+        f"alpha = {setting.weight:g} is above {outputs}, {what}: where the predicted variance follows "
         "the residual, the article's logarithm outweighs the likelihood's, and both may grow without bound"
     )
     return [Advice("article_unbounded", "/loss/alpha", message)]
@@ -275,6 +280,8 @@ def outward_pull(alpha: float, variance: float, delta: float | None) -> float:
 def _about_batches(spec: TrainSpec) -> list[Advice]:
     divergence, batch_size = spec.loss.divergence, spec.training.batch_size
     if batch_size == "full" or batch_size >= SMALL_BATCH or not couples_a_batch(divergence):
+        return []
+    if largest_alpha(spec.loss.alpha) == 0.0:
         return []
     kind, what = "sample_program", "sample_program estimates a variance"
     if not isinstance(divergence, SampleProgramSpec):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from softreg_core.spec.alpha import largest_alpha
 from softreg_core.spec.divergences import CategoricalSpec
 from softreg_core.spec.estimate import rows_of_batch
 from softreg_core.spec.fit import couples_a_batch, misfit_of_monitor
 from softreg_core.spec.inputs import InputShape
 from softreg_core.spec.resolve.findings import Findings
+from softreg_core.spec.schedule import PlateauScheduleSpec
 from softreg_core.spec.split import SplitSizes
 from softreg_core.spec.train import TrainSpec
 from softreg_core.spec.training import EarlyStoppingSpec
@@ -85,9 +87,15 @@ def _check_best(spec: TrainSpec, stopping: EarlyStoppingSpec, findings: Findings
     if spec.schedule.kind in ("cosine", "one_cycle"):
         message = f"{spec.schedule.kind} plans the rate for all epochs; a run that stops early ends with a high one"
         findings.advise("schedule_cut_short", "/training/early_stopping", message)
-    if spec.schedule.kind == "plateau" and spec.schedule.patience >= stopping.patience:
+    if spec.schedule.kind == "plateau" and _never_acts(spec.schedule, stopping):
         message = "the plateau waits no less than early stopping does: the rate never falls before the run ends"
         findings.advise("plateau_never_acts", "/schedule/patience", message)
+
+
+def _never_acts(plateau: PlateauScheduleSpec, stopping: EarlyStoppingSpec) -> bool:
+    """Whether whatever makes the plateau wait makes early stopping wait, and for no longer."""
+    watches_alike = plateau.monitor == stopping.monitor and plateau.min_delta in (0.0, stopping.min_delta)
+    return watches_alike and plateau.patience >= stopping.patience
 
 
 def _check_accumulation(spec: TrainSpec, sizes: SplitSizes, findings: Findings) -> None:
@@ -125,6 +133,7 @@ def _check_penalties(spec: TrainSpec, shape: InputShape, findings: Findings) -> 
             isinstance(divergence, CategoricalSpec)
             and divergence.direction == "target_to_prediction"
             and divergence.epsilon
+            and largest_alpha(spec.loss.alpha)
         ):
             message = "the divergence smooths labels too (it is label smoothing): the two add up"
             findings.advise("label_smoothing_twice", "/penalties/label_smoothing", message)

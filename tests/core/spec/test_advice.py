@@ -60,7 +60,9 @@ def test_the_gaussian_is_said_to_be_a_rescaling_and_is_one():
 def test_small_batches_of_the_sample_program_are_warned_of():
     document = {"loss": {"divergence": {"kind": "sample_program"}}, "training": {"batch_size": 7}}
     assert codes(TrainSpec.model_validate(document)) == ["sample_program_small_batch"]
-    document["training"]["batch_size"] = 8
+    document["loss"]["alpha"] = 0.0  # nothing is estimated
+    assert codes(TrainSpec.model_validate(document)) == []
+    document["loss"]["alpha"], document["training"]["batch_size"] = 0.01, 8
     assert codes(TrainSpec.model_validate(document)) == []
 
 
@@ -218,6 +220,18 @@ def test_an_article_that_outweighs_a_likelihood_is_warned_of():
     totals = []
     for size in (1e3, 1e6, 1e9):  # its variance minimised out
         prediction = torch.tensor([[size]], dtype=torch.float64)
+        totals.append(loss(prediction, torch.zeros_like(prediction), variance=prediction**2).total.item())
+    assert totals[0] > totals[1] > totals[2]
+
+
+def test_with_a_variance_for_each_output_one_output_is_enough_to_outweigh_a_likelihood():
+    base = {"kind": "gaussian_nll", "head": "per_output"}
+    given = article(1.5, {"kind": "fixed"}, base=base)
+    assert codes_with(given, outputs=2) == ["article_unbounded"]
+    loss = build_loss(given.loss)
+    totals = []
+    for size in (1e3, 1e6, 1e9):  # the first output's variance minimised out; the second stays where it is
+        prediction = torch.tensor([[size, 1.0]], dtype=torch.float64)
         totals.append(loss(prediction, torch.zeros_like(prediction), variance=prediction**2).total.item())
     assert totals[0] > totals[1] > totals[2]
 

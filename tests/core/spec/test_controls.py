@@ -109,6 +109,18 @@ def test_what_surprises_is_said(spec, code):
     assert code in advice(**spec)
 
 
+@pytest.mark.parametrize("plateau", [{"monitor": "val.loss"}, {"min_delta": 0.1}])
+def test_a_plateau_that_may_act_first_is_not_said_never_to(plateau):
+    """It watches another metric, or asks more of the same one: then it waits while early stopping does not."""
+    assert "plateau_never_acts" not in advice(training={"early_stopping": {}}, schedule={"kind": "plateau", **plateau})
+
+
+def test_a_divergence_that_weighs_nothing_smooths_no_labels():
+    divergence = {"kind": "categorical", "direction": "target_to_prediction", "epsilon": 0.1}
+    loss = {**CROSS_ENTROPY, "alpha": 0.0, "divergence": divergence}
+    assert "label_smoothing_twice" not in advice(penalties={"label_smoothing": 0.1}, loss=loss)
+
+
 def test_no_advice_is_given_on_a_spec_without_controls():
     assert not advice() & {"early_stopping_never", "two_weight_decays", "noise_in_raw_units"}
 
