@@ -35,6 +35,9 @@ class Cells(Protocol):
     def texts(self, name: str) -> list[str]:
         """Texts; empty where a cell is missing."""
 
+    def without_text(self, name: str) -> NDArray[np.bool_]:
+        """Which cells of a column of texts are missing, (N,)."""
+
     def images(self, name: str) -> list[NDArray[Any]]:
         """Pixels (C, H, W), uint8 or float32; of size 0 where a cell is missing."""
 
@@ -69,6 +72,10 @@ class TableCells:
 
     def texts(self, name: str) -> list[str]:
         return self.table.texts(name, self._rows())
+
+    def without_text(self, name: str) -> NDArray[np.bool_]:  # noqa: ARG002 - a stored text has no such mark
+        # Whether missing cells are taken was decided on the report.
+        return np.zeros(self.count, dtype=bool)
 
     def images(self, name: str) -> list[NDArray[Any]]:
         return self.table.images(name, self._rows())
@@ -146,6 +153,9 @@ class RawCells:
             if not isinstance(text, str):
                 raise self._wrong("a text", name, index)
         return texts
+
+    def without_text(self, name: str) -> NDArray[np.bool_]:
+        return np.array([_is_missing(cell) for cell in self.columns[name]], dtype=bool)
 
     def images(self, name: str) -> list[NDArray[Any]]:
         return [self._image(cell, name, index) for index, cell in enumerate(self.columns[name])]

@@ -139,15 +139,16 @@ class EmaTeacher:
         self._average.steps = int(numbers.get("teacher/steps", 0.0))
 
 
-def build_beside(spec: TrainSpec, net: nn.Module, teach: Teach | None) -> Beside | None:
+def build_beside(spec: TrainSpec, net: nn.Module, teach: Callable[[], Teach] | None) -> Beside | None:
     """What the spec's loss needs at every step; None for most.
 
     Args:
         spec: resolved.
         net: the network, on its device.
-        teach: the teacher where it is a finished model.
+        teach: gives the teacher where it is a finished model; asked only when the loss needs one.
 
     Raises:
+        DataError: the teacher has other outputs or inputs.
         SpecError: a teacher is needed and not there, or there and not needed; or two passes would be the same.
     """
     teacher, twin = teacher_of(spec.loss), twin_of(spec.loss)
@@ -156,7 +157,7 @@ def build_beside(spec: TrainSpec, net: nn.Module, teach: Teach | None) -> Beside
         reason = "the loss needs a model as its teacher" if is_given else "a teacher was given, and the loss has none"
         raise SpecError(reason, [Problem("/loss/divergence", reason)])
     if teach is not None:
-        return GivenTeacher(teach)
+        return GivenTeacher(teach())
     if teacher is not None and teacher.source.kind == "ema":
         return EmaTeacher(net, teacher.source.decay)
     if twin is None:

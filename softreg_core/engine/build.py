@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 import torch
@@ -57,7 +58,7 @@ def build_stepper(
     labels = preprocessing.labels if preprocessing.task == "classification" else None
     weight_K = class_weight(spec.training.class_weights, labels, data.train.target)
     precision = precision_of(spec.training.precision, net, device)
-    teach = None if teacher is None else teacher.teach(preprocessing, spec.loss.base, device)
+    teach = None if teacher is None else partial(teacher.teach, preprocessing, spec.loss.base, device)
     stepper = Stepper(
         spec,
         net,

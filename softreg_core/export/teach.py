@@ -58,8 +58,9 @@ def _inputs(theirs: Preprocessing, ours: Preprocessing, device: torch.device) ->
     one, other = theirs.inputs, ours.inputs
     if isinstance(one, TableEncoding) and isinstance(other, TableEncoding):
         return _table_inputs(one, other, device)
-    # What the network normalises by is its own: images, sequences and sounds come as they are.
-    unlike = {"mean", "std"}
+    # What the network normalises by is its own: images, sequences and sounds come as they are. What is refused does
+    # not matter: the rows are there.
+    unlike = {"mean", "std", "has_missing"}
     if type(one) is not type(other) or one.model_dump(exclude=unlike) != other.model_dump(exclude=unlike):
         raise DataError("the teacher prepares its inputs in another way", "other_inputs")
     return lambda inputs: inputs

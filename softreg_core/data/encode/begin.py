@@ -45,7 +45,9 @@ def begin_fit(spec: TrainSpec, report: DatasetReport) -> Fit:
         case SequenceInput(longest=int(longest)):
             return SequenceFit(names[0], _step_width(columns[0]), longest)
         case TextInput(longest=int(longest)) as view:
-            return TextFit(names[0], view.vocabulary, view.size, longest, lowercase=view.lowercase)
+            has_missing = spec.task.missing == "impute"
+            how = {"lowercase": view.lowercase, "has_missing": has_missing}
+            return TextFit(names[0], view.vocabulary, view.size, longest, **how)
         case SoundInput(rate=int(rate), seconds=float(seconds), window=int(window), hop=int(hop), mels=int(mels)):
             return SoundFit(names[0], sound_shape(rate, seconds, window, hop, mels))
         case TableInput() as view:

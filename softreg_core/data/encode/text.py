@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from softreg_core.data.cells import Cells
-from softreg_core.data.encode.base import EncodingModel
+from softreg_core.data.encode.base import EncodingModel, refuse
 from softreg_core.spec.base import Count
 from softreg_core.spec.inputs import TextShape
 
@@ -41,6 +41,8 @@ class TextEncoding(EncodingModel):
     """Whether texts are read in small letters."""
     longest: Count
     """T: tokens beyond are cut off."""
+    has_missing: bool = True
+    """Whether a missing text is read as an empty one; models from before this was written do so."""
 
     @model_validator(mode="after")
     def _words_fit(self) -> TextEncoding:
@@ -64,9 +66,11 @@ class TextEncoding(EncodingModel):
         """`tokens` int64 (N, T), padded with 0, and `lengths` int64 (N,); an empty text is one token of padding.
 
         Raises:
-            DataError: a cell is no text.
+            DataError: a cell is no text, or is missing and no policy takes it.
         """
         texts = cells.texts(self.columns[0])
+        if not self.has_missing:
+            refuse(cells.without_text(self.columns[0]), cells, self.columns[0], "missing", "missing value")
         tokens = np.zeros((len(texts), self.longest), dtype=np.int64)
         lengths = np.ones(len(texts), dtype=np.int64)
         for index, text in enumerate(texts):
@@ -88,7 +92,14 @@ class TextFit:
     """Learns a `TextEncoding` from training rows, chunk by chunk."""
 
     def __init__(
-        self, column: str, vocabulary: Literal["byte", "word"], size: int, longest: int, *, lowercase: bool
+        self,
+        column: str,
+        vocabulary: Literal["byte", "word"],
+        size: int,
+        longest: int,
+        *,
+        lowercase: bool,
+        has_missing: bool = True,
     ) -> None:
         """Begin.
 
@@ -98,12 +109,14 @@ class TextFit:
             size: words at most.
             longest: tokens of a text at most; fewer when no training row has as many.
             lowercase: whether texts are read in small letters.
+            has_missing: whether a missing text is read as an empty one.
         """
         self._column = column
         self._vocabulary: Literal["byte", "word"] = vocabulary
         self._size = size
         self._longest = longest
         self._lowercase = lowercase
+        self._has_missing = has_missing
         self._counts: Counter[str] = Counter()
         self._seen = 1
 
@@ -129,6 +142,7 @@ class TextFit:
             words=tuple(word for word, _ in by_frequency[: self._size]),
             lowercase=self._lowercase,
             longest=min(self._longest, self._seen),
+            has_missing=self._has_missing,
         )
 
 
