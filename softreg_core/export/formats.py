@@ -140,10 +140,10 @@ def _difference(document: ModelDocument, wanted: tuple[Tensor, ...], found: list
 
 def _units(document: ModelDocument, name: str) -> tuple[NDArray[Any] | float, NDArray[Any] | float]:
     """A target's own mean and deviation: beside a large mean every difference would look small."""
-    if document.target is None or name not in ("values", "variance"):
+    if document.target is None or name not in ("values", "predictions", "variance"):
         return 0.0, 1.0
     scaling = document.target.scaling()
-    return (scaling.mean, scaling.scale) if name == "values" else (0.0, np.square(scaling.scale))
+    return (scaling.mean, scaling.scale) if name != "variance" else (0.0, np.square(scaling.scale))
 
 
 @contextlib.contextmanager

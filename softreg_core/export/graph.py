@@ -58,14 +58,14 @@ class ExportGraph(nn.Module):
         if self._meaning == "probabilities":
             by_itself = torch.sigmoid(prediction_BC) if self._is_multilabel else torch.softmax(prediction_BC, dim=1)
             return by_itself, *variances
-        if self._meaning == "values":
+        if self._meaning in ("values", "predictions"):
             values_BC = self.loss.values(prediction_BC).to(torch.float64)
             return values_BC * self.target_scale + self.target_mean, *variances
         return prediction_BC, *variances
 
     def _in_units(self, variance_BC: Tensor) -> Tensor:
         wide_BC = variance_BC.to(torch.float64)
-        return wide_BC * self.target_scale.square() if self._meaning == "values" else wide_BC
+        return wide_BC * self.target_scale.square() if self._meaning in ("values", "predictions") else wide_BC
 
     def _register(self, name: str, scaling: Scaling) -> None:
         self.register_buffer(f"{name}_mean", torch.from_numpy(scaling.mean))

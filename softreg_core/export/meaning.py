@@ -12,11 +12,12 @@ __all__ = ["output_names"]
 def output_names(document: ModelDocument) -> tuple[str, ...]:
     """Of the exported graphs' outputs, in order.
 
-    `values` for regression; for classes and labels `probabilities`, or `scores` where the base of the loss compares
-    real values. Then `variance`, where the network predicts it.
+    `values` for regression, or `predictions` where those are of sequences, whose graph takes `values`; for classes and
+    labels `probabilities`, or `scores` where the base of the loss compares real values. Then `variance`, where the
+    network predicts it.
     """
     if document.task == "regression":
-        first = "values"
+        first = "predictions" if "values" in document.shape.names else "values"
     else:
         first = "probabilities" if has_logits(document.spec.loss.base) else "scores"
     return (first,) if extra_outputs(document.spec.loss, document.outputs) == 0 else (first, "variance")

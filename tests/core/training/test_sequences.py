@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from softreg_core.data.parse import read_table_file
+from softreg_core.export import export_model, save_model
 from tests.core.training.trained import linear_accuracy, linear_r2, trained
 
 ROWS, LONGEST = 900, 12
@@ -79,8 +80,11 @@ def test_several_labels_of_a_marked_step_are_told(walks):
 
 
 @pytest.mark.parametrize(("targets", "net", "rate"), [(["left"], TRANSFORMER, 0.003), (["left", "right"], RNN, 0.02)])
-def test_quantities_at_a_marked_step_are_read(walks, targets, net, rate):
+def test_quantities_at_a_marked_step_are_read(walks, targets, net, rate, tmp_path):
     table, flat, columns = walks
     run = trained(document({"target": targets}, net, 20, rate), table)
     assert run["r2"] >= 0.85
+    if net is RNN:  # one is enough: the graph of an answer in numbers to steps of numbers
+        save_model(run.result.model, tmp_path, run.result.metrics)
+        assert export_model(tmp_path, "onnx").outputs == ("predictions",)
     assert linear_r2(flat, np.stack([columns[name] for name in targets], axis=1), run.rows) < 0.4
