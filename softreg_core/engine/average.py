@@ -7,6 +7,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from softreg_core.engine.state import load_tensors
+
 __all__ = ["Average"]
 
 
@@ -35,7 +37,21 @@ class Average:
         for mine, others in self._kept:
             mine.copy_(others)
 
-    def tensors(self) -> dict[str, Tensor]:
-        """The averaged network's, by name."""
-        tensors: dict[str, Tensor] = self.net.state_dict()
-        return tensors
+    def tensors(self, owner: str) -> dict[str, Tensor]:
+        """The averaged network's, as a state carries them."""
+        return {f"{owner}/{name}": tensor for name, tensor in self.net.state_dict().items()}
+
+    def numbers(self, owner: str) -> dict[str, float]:
+        """How many steps are in it."""
+        return {f"{owner}/steps": float(self.steps)}
+
+    def put(self, owner: str, tensors: dict[str, Tensor], numbers: dict[str, float]) -> None:
+        """Go on from a captured state, among whose tensors and numbers are the owner's.
+
+        Raises:
+            DataError: it is another network's.
+        """
+        prefix = f"{owner}/"
+        own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+        load_tensors(self.net, own)
+        self.steps = int(numbers.get(f"{owner}/steps", 0.0))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from softreg_core.data.preprocessing import Preprocessing
 from softreg_core.engine.average import Average
-from softreg_core.errors import DataError, Problem, SpecError
+from softreg_core.errors import Problem, SpecError
 from softreg_core.nets.noise import has_noise
 from softreg_core.spec.bases import BaseSpec
 from softreg_core.spec.beside import teacher_of, twin_of
@@ -119,11 +119,11 @@ class EmaTeacher:
 
     def tensors(self) -> dict[str, Tensor]:
         """The average's, by name."""
-        return {f"teacher/{name}": tensor for name, tensor in self._average.tensors().items()}
+        return self._average.tensors(self.name)
 
     def numbers(self) -> dict[str, float]:
         """How many steps are in it."""
-        return {"teacher/steps": float(self._average.steps)}
+        return self._average.numbers(self.name)
 
     def put(self, tensors: dict[str, Tensor], numbers: dict[str, float]) -> None:
         """Go on from a captured state.
@@ -131,12 +131,7 @@ class EmaTeacher:
         Raises:
             DataError: it is another network's.
         """
-        mine = {n.removeprefix("teacher/"): t for n, t in tensors.items() if n.startswith("teacher/")}
-        own = self._average.tensors()
-        if {n: t.shape for n, t in mine.items()} != {n: t.shape for n, t in own.items()}:
-            raise DataError("the checkpoint's teacher does not fit the network", "wrong_checkpoint")
-        self._average.net.load_state_dict(mine)
-        self._average.steps = int(numbers.get("teacher/steps", 0.0))
+        self._average.put(self.name, tensors, numbers)
 
 
 def build_beside(spec: TrainSpec, net: nn.Module, teach: Callable[[], Teach] | None) -> Beside | None:

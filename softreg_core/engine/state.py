@@ -9,11 +9,11 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from softreg_core.errors import DataError
 
-__all__ = ["Best", "TrainingState", "load_state", "save_state"]
+__all__ = ["Best", "TrainingState", "load_state", "load_tensors", "save_state"]
 
 FORMAT = "softreg state 1"
 
@@ -105,3 +105,15 @@ def load_state(path: Path) -> TrainingState:
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def load_tensors(module: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Put stored tensors into a module.
+
+    Raises:
+        DataError: they are not this module's.
+    """
+    own = module.state_dict()
+    if {name: tensor.shape for name, tensor in own.items()} != {n: t.shape for n, t in tensors.items()}:
+        raise DataError("the checkpoint's tensors do not fit the network", "wrong_checkpoint")
+    module.load_state_dict(tensors)

@@ -19,14 +19,14 @@ from softreg_core.engine.forward import Forward, Predicted
 from softreg_core.engine.optimizer import build_optimizer, is_weight, optimizer_tensors, restore_optimizer
 from softreg_core.engine.perturb import Perturbed, perturbed
 from softreg_core.engine.rates import Rates
+from softreg_core.engine.state import load_tensors
 from softreg_core.engine.terms import Observer, Terms
-from softreg_core.errors import DataError
 from softreg_core.losses import Loss, LossParts
 from softreg_core.penalties import l1, l2, smoothing
 from softreg_core.spec.task_input import ImageInput
 from softreg_core.spec.train import TrainSpec
 
-__all__ = ["Captured", "Observer", "Outcome", "Stepper", "Terms", "copies", "load_tensors"]
+__all__ = ["Captured", "Observer", "Outcome", "Stepper", "Terms", "copies"]
 
 
 class Outcome(NamedTuple):
@@ -249,8 +249,8 @@ class Stepper:
 
     def live(self) -> Captured:
         """Everything that a step changes: the tensors themselves, no copies."""
-        average = {} if self.average is None else {f"average/{n}": t for n, t in self.average.tensors().items()}
-        numbers = {} if self.average is None else {"average/steps": float(self.average.steps)}
+        average = {} if self.average is None else self.average.tensors("average")
+        numbers = {} if self.average is None else self.average.numbers("average")
         return Captured(
             model=self.net.state_dict(),
             loss=self.loss.state_dict(),
@@ -268,29 +268,10 @@ class Stepper:
         load_tensors(self.net, captured.model)
         load_tensors(self.loss, captured.loss)
         restore_optimizer(self._optimizer, self.trained, captured.optimizer)
-        self.put_average(captured)
+        if self.average is not None:
+            self.average.put("average", captured.more, captured.numbers)
         if self._beside is not None:
             self._beside.put(captured.more, captured.numbers)
-
-    def put_average(self, captured: Captured) -> None:
-        """The averaged network alone."""
-        if self.average is None:
-            return
-        of_average = {n.removeprefix("average/"): t for n, t in captured.more.items() if n.startswith("average/")}
-        load_tensors(self.average.net, of_average)
-        self.average.steps = int(captured.numbers.get("average/steps", 0.0))
-
-
-def load_tensors(module: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Put stored tensors into a module.
-
-    Raises:
-        DataError: they are not this module's.
-    """
-    own = module.state_dict()
-    if {name: tensor.shape for name, tensor in own.items()} != {n: t.shape for n, t in tensors.items()}:
-        raise DataError("the checkpoint's tensors do not fit the network", "wrong_checkpoint")
-    module.load_state_dict(tensors)
 
 
 def copies(tensors: dict[str, Tensor], device: str | None = "cpu") -> dict[str, Tensor]:

@@ -61,11 +61,6 @@ class _Rows:
         """Bytes of the rows so far."""
         return len(self._bytes)
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether every row is missing."""
-        return self._missing.count == len(self._ends)
-
     def _flaws(self) -> tuple[Flaw, ...]:
         return (*self._missing.flaws(), *self._odd.flaws())
 
