@@ -19,9 +19,9 @@ def measure(directory: Path) -> dict[str, Any]:
     """The share of validation rows whose class the model in `directory` predicts, and how many rows there are."""
     # By name: the command line has no edge to torch, and only this process, started for it, pays for the import.
     model = importlib.import_module("softreg_core").load(directory)
-    tabular = importlib.import_module("softreg_core.data.tabular")
+    splits = importlib.import_module("softreg_core.data.splits")
     table = importlib.import_module("softreg_core.data.sample").load_sample("digits")
-    rows = tabular.split_rows(model.document.spec, table).validation
+    rows = splits.split_rows(model.document.spec, table).validation
     predicted = model.predict(table.values(model.features)[rows])
     wanted = table.labels(model.document.target_names[0])[rows]
     return {"accuracy": float((predicted == wanted).mean()), "rows": len(rows)}

@@ -8,10 +8,12 @@ from numpy.typing import NDArray
 from softreg_core.data.partition import SplitRows, fold_partition, group_partition, partition
 from softreg_core.data.table import Table
 from softreg_core.errors import DataError
+from softreg_core.spec.estimate import rows_of_batch
+from softreg_core.spec.net_fit import misfit_of_batches
 from softreg_core.spec.split import split_sizes
 from softreg_core.spec.train import TrainSpec
 
-__all__ = ["resolved_names", "split_rows"]
+__all__ = ["resolved_names", "split_rows", "trainable_rows"]
 
 _WORDS = (("train", "true", "1"), ("validation", "false", "0"), ("test",))
 
@@ -41,6 +43,23 @@ def split_rows(spec: TrainSpec, table: Table) -> SplitRows:
     if split.folds is not None and spec.task.kind == "classification":
         _check_fold(spec, table, parts)
     return parts
+
+
+def trainable_rows(spec: TrainSpec, table: Table) -> SplitRows:
+    """`split_rows`, once the network can be trained on the training rows; of groups only now is their number known.
+
+    Raises:
+        DataError: as `split_rows`; or they are fewer than two (`too_few_rows`), or make a batch of one row that the
+            network cannot take (`batch_of_one`).
+    """
+    rows = split_rows(spec, table)
+    count = rows.train.size
+    if count < 2:
+        raise DataError(f"too few rows for training: {count} of {table.report.rows}", "too_few_rows")
+    misfit = misfit_of_batches(spec.net, count, rows_of_batch(spec.training.batch_size, count))
+    if misfit is not None:
+        raise DataError(misfit, "batch_of_one")
+    return rows
 
 
 def resolved_names(names: str | tuple[str, ...]) -> tuple[str, ...]:

@@ -12,16 +12,13 @@ from softreg_core.data.cells import Cells, TableCells
 from softreg_core.data.encode import begin_fit
 from softreg_core.data.part import Part
 from softreg_core.data.preprocessing import Preprocessing
-from softreg_core.data.splits import split_rows
+from softreg_core.data.splits import trainable_rows
 from softreg_core.data.streamed import StreamedPart
 from softreg_core.data.table import Table
 from softreg_core.data.target import TargetFit, target_array, weight_array, weightless
-from softreg_core.errors import DataError
-from softreg_core.spec.estimate import rows_of_batch
-from softreg_core.spec.net_fit import misfit_of_batches
 from softreg_core.spec.train import TrainSpec
 
-__all__ = ["Part", "PreparedData", "part_of", "prepare", "split_rows"]
+__all__ = ["PreparedData", "part_of", "prepare"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,14 +42,7 @@ def prepare(spec: TrainSpec, table: Table) -> PreparedData:
         DataError: a used cell is missing, unknown or not a finite float32 number after scaling, and no policy takes
             it; row (from 1) and column are named. Or the training rows are fewer than two, or of a single class.
     """
-    rows = split_rows(spec, table)
-    if rows.train.size < 2:
-        raise DataError(f"too few rows for training: {rows.train.size} of {table.report.rows}", "too_few_rows")
-    # Of groups only now is it known how many rows train.
-    batch_rows = rows_of_batch(spec.training.batch_size, rows.train.size)
-    misfit = misfit_of_batches(spec.net, rows.train.size, batch_rows)
-    if misfit is not None:
-        raise DataError(misfit, "batch_of_one")
+    rows = trainable_rows(spec, table)
     inputs_fit, target_fit = begin_fit(spec, table.report), TargetFit(spec, table.report)
     train = TableCells(table, rows.train)
     target_fit.add(train)

@@ -12,8 +12,9 @@ from sklearn.metrics import accuracy_score
 import softreg_core
 from softreg_core.data.arrays import table_from_arrays
 from softreg_core.data.report import ColumnReport, DatasetReport
+from softreg_core.data.splits import split_rows
 from softreg_core.data.table import Table
-from softreg_core.data.tabular import prepare, split_rows
+from softreg_core.data.tabular import prepare
 from softreg_core.engine import fit
 from softreg_core.errors import DataError, SpecError
 from softreg_core.export import save_model

@@ -10,8 +10,9 @@ from safetensors.numpy import save_file
 from softreg_core.data.arrays import table_from_arrays
 from softreg_core.data.report import ColumnReport, DatasetReport
 from softreg_core.data.sample import load_sample
+from softreg_core.data.splits import split_rows
 from softreg_core.data.table import Table, load_table
-from softreg_core.data.tabular import prepare, split_rows
+from softreg_core.data.tabular import prepare
 from softreg_core.errors import DataError
 from softreg_core.spec import TrainSpec, resolve
 

@@ -17,7 +17,7 @@ from softreg_core.data.cells import TableCells
 from softreg_core.data.encode import begin_fit
 from softreg_core.data.preprocessing import Preprocessing
 from softreg_core.data.report import ColumnReport, DatasetReport
-from softreg_core.data.splits import resolved_names, split_rows
+from softreg_core.data.splits import resolved_names, trainable_rows
 from softreg_core.data.stream.chunks import Chunks, chunk_of
 from softreg_core.data.stream.pieces import Dealer, Pieces
 from softreg_core.data.table import Table
@@ -54,9 +54,7 @@ def deal(spec: TrainSpec, report: DatasetReport, chunks: Chunks, directory: Path
     Raises:
         DataError: as for data in memory; see softreg_core.data.tabular.
     """
-    rows = split_rows(spec, _known_whole(spec, report, chunks))
-    if rows.train.size < 2:
-        raise DataError(f"too few rows for training: {rows.train.size} of {report.rows}", "too_few_rows")
+    rows = trainable_rows(spec, _known_whole(spec, report, chunks))
     part_N = np.zeros(report.rows, dtype=np.uint8)
     for number, some in enumerate(rows):
         part_N[some] = number

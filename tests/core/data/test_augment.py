@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from softreg_core.data.augment import augmented
-from softreg_core.data.tabular import Part
+from softreg_core.data.part import Part
 from softreg_core.spec.task_input import AugmentSpec
 
 

@@ -13,8 +13,9 @@ from softreg_core.data.cells import TableCells
 from softreg_core.data.formats.flat_columns import Images, Sequences, Sounds, Texts
 from softreg_core.data.prepare import prepare_rows, preprocessing_of
 from softreg_core.data.report import ColumnReport, DatasetReport, Flaw
+from softreg_core.data.splits import split_rows
 from softreg_core.data.table import Table
-from softreg_core.data.tabular import prepare, split_rows
+from softreg_core.data.tabular import prepare
 from softreg_core.engine import CheckpointDue, Finished, fit, train
 from softreg_core.export import export_model, save_model
 from softreg_core.spec import TrainSpec, resolve

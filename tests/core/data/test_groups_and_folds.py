@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from softreg_core.data.arrays import table_from_arrays
 from softreg_core.data.partition import fold_partition, group_partition
-from softreg_core.data.tabular import split_rows
+from softreg_core.data.splits import split_rows
 from softreg_core.errors import DataError, SpecError
 from softreg_core.keyed import permutation
 from softreg_core.spec import TrainSpec, resolve

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from softreg_core.data.arrays import table_from_arrays
-from softreg_core.data.tabular import split_rows
+from softreg_core.data.splits import split_rows
 from softreg_core.engine import fit
 from softreg_core.errors import DataError, SpecError
 

@@ -8,7 +8,8 @@ import torch
 
 import softreg_core
 from softreg_core.data.arrays import table_from_arrays
-from softreg_core.data.tabular import prepare, split_rows
+from softreg_core.data.splits import split_rows
+from softreg_core.data.tabular import prepare
 from softreg_core.engine import CheckpointDue, EpochEnded, Finished, Stopped, fit, load_state, save_state, train
 from softreg_core.errors import DataError, SpecError
 from softreg_core.export import save_model

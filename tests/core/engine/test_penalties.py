@@ -155,7 +155,7 @@ def test_input_noise_is_normal_and_a_function_of_seed_and_step(blobs, ready):
 
 
 def test_pixels_are_mixed_and_made_noisy_as_the_numbers_from_0_to_1_that_networks_read():
-    from softreg_core.data.tabular import Part
+    from softreg_core.data.part import Part
     from softreg_core.engine.perturb import perturbed
     from softreg_core.spec.penalties import PenaltiesSpec
 

@@ -10,7 +10,7 @@ import torch
 
 import softreg_core
 from softreg_core.data.arrays import table_from_arrays
-from softreg_core.data.tabular import split_rows
+from softreg_core.data.splits import split_rows
 from softreg_core.engine import EpochEnded, Finished, Stopped, fit, load_state, save_state, train
 from softreg_core.errors import DataError
 from softreg_core.export import save_model

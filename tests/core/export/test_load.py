@@ -11,7 +11,7 @@ import pytest
 
 import softreg_core
 from softreg_core.data.arrays import table_from_arrays
-from softreg_core.data.tabular import split_rows
+from softreg_core.data.splits import split_rows
 from softreg_core.engine import fit
 from softreg_core.errors import DataError, IntegrityError
 from softreg_core.export import save_model
