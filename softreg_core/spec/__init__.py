@@ -1,7 +1,12 @@
 """The language of jobs: frozen, closed pydantic models; torch-free.
 
-`TrainSpec` is the whole; each part stands in a module of its own. A `kind` chooses a member of a union.
-A value that the service cannot honour is refused here, never accepted and ignored.
+`TrainSpec` (`train`) is the whole; each block stands in a module of its own: `data` (task, split, preprocessing) with
+`task_input`; `loss` with `bases`, `divergences` and `alpha`; `net`; `optimizer`; `schedule`; `penalties`; `training`;
+`export`. A `kind` chooses a member of a union. A value that the service cannot honour is refused, never accepted and
+ignored: alone by the models, together by `fit`, `net_fit` and `beside`, against a dataset's report by `resolve`.
+
+What follows from a spec: `inputs` (the tensors), `heads` and `widths` (sizes), `parameters`, `work` and `estimate` (what
+it costs), `formula` and `advice` (what is told). `problems` makes messages of whatever pydantic finds.
 """
 
 from softreg_core.spec.data import PreprocessSpec, SplitSpec, TaskSpec
