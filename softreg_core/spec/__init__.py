@@ -5,8 +5,8 @@
 `export`. A `kind` chooses a member of a union. A value that the service cannot honour is refused, never accepted and
 ignored: alone by the models, together by `fit`, `net_fit` and `beside`, against a dataset's report by `resolve`.
 
-What follows from a spec: `inputs` (the tensors), `heads` and `widths` (sizes), `parameters`, `work` and `estimate` (what
-it costs), `formula` and `advice` (what is told). `problems` makes messages of whatever pydantic finds.
+What follows from a spec: `inputs` (the tensors), `heads` and `widths` (sizes), `parameters`, `work` and `estimate`
+(what it costs), `formula` and `advice` (what is told). `problems` makes messages of whatever pydantic finds.
 """
 
 from softreg_core.spec.data import PreprocessSpec, SplitSpec, TaskSpec
