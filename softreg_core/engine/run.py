@@ -63,10 +63,13 @@ class Run:
         fitting = max(1, _ROWS_PER_READING // self._batches.most_rows)
         self._steps_per_reading = min(self.steps_per_epoch, _STEPS_PER_READING, fitting)
         self._record = LossRecord(self._steps_per_reading * self._batches.most_rows, device)
+        self._is_convex = spec.loss.combine == "convex"
         self._ledger = GradientLedger(spec, self.steps_per_epoch)
         self._recovery = Recovery(spec.training.on_nonfinite)
         self._stopping = patience_of(spec.training.early_stopping, spec.checkpoints.monitor)
         self.best = BestEpoch(spec.checkpoints.monitor, is_kept=spec.checkpoints.keep_best)
+        # With `rewind` told when the epoch ends: a step that is undone was none, and each is told of once.
+        self._untold: list[StepLogged] = []
         self.step = self.epoch = self.step_in_epoch = 0
         self.stored_step: int | None = None
         self.last_good: TrainingState | None = None
@@ -123,11 +126,12 @@ class Run:
 
     def train_epoch(self, control: Control) -> Generator[Progress | StepLogged, None, str | None]:
         """Steps up to the end of the epoch; returns what `control` says when it says something."""
-        while self.step_in_epoch < self.steps_per_epoch:
+        reason = None
+        while reason is None and self.step_in_epoch < self.steps_per_epoch:
             reason = yield from self._steps(control)
-            if reason is not None:
-                return reason
-        return None
+        untold, self._untold = self._untold, []
+        yield from untold
+        return reason
 
     def _steps(self, control: Control) -> Generator[Progress | StepLogged, None, str | None]:
         """Up to the end of the epoch, or until a step is undone: then the batches are others."""
@@ -141,7 +145,9 @@ class Run:
             if outcome is None:
                 return None
             logged = self._logged(outcome)
-            if logged:
+            if logged and self._recovery.how == "rewind":
+                self._untold.append(StepLogged(self.step, self.epoch, logged))
+            elif logged:
                 yield StepLogged(self.step, self.epoch, logged)
             if time.monotonic() - spoke_at >= _PROGRESS_SECONDS:
                 spoke_at = time.monotonic()
@@ -157,10 +163,6 @@ class Run:
         if self._ledger.is_of_steps:
             found |= self._ledger.take()
         return {f"step.{name}": value for name, value in found.items()}
-
-    @property
-    def _is_convex(self) -> bool:
-        return self.spec.loss.combine == "convex"
 
     def _take_step(self, batch: Part) -> Outcome | None:
         """One step; None when the one before it was undone instead."""
@@ -204,8 +206,8 @@ class Run:
             self._recovery.forget()
             return
         undone = self.step_in_epoch - mark.step_in_epoch
-        self.step -= undone
-        self.step_in_epoch -= undone
+        self.step, self.step_in_epoch = self.step - undone, mark.step_in_epoch
+        self._untold = [event for event in self._untold if event.step <= self.step]
         losses = self._record.step_losses
         self._record.begin(self.epoch, self.step, mark.mass, mark.sums, losses[: max(0, len(losses) - undone)])
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from softreg_core.data.arrays import table_from_arrays
-from softreg_core.engine import EpochEnded, Finished, Stopped, train
+from softreg_core.engine import EpochEnded, Finished, StepLogged, Stopped, train
 from softreg_core.engine.order import epoch_order
 from softreg_core.errors import NonFiniteLossError
 
@@ -125,3 +125,25 @@ def test_a_run_that_is_stopped_where_an_epoch_has_only_skipped_steps_so_far_goes
     got = list(train(spec, data, resume=stopped.state))[-1]
     assert digest(got.model.tensors) == digest(wanted.model.tensors)
     assert repr(sorted(got.metrics.items())) == repr(sorted(wanted.metrics.items()))
+
+
+def test_each_step_is_told_of_once_and_none_that_was_undone(blobs, ready, monkeypatch):
+    """The service stores each series by ascending steps, and takes what comes twice for the same."""
+    from softreg_core.engine.step import Stepper
+
+    take, losses, failures = Stepper.take, {}, []
+
+    def failing(self, batch, step, observe=None):
+        outcome = take(self, batch, step, observe)
+        if step in (3, 6) and failures.count(step) < 2:  # the second time the whole epoch is begun anew
+            failures.append(step)
+            return outcome._replace(is_taken=False)
+        losses[step + 1] = outcome.means()["loss"]
+        return outcome
+
+    monkeypatch.setattr(Stepper, "take", failing)
+    spec, data = ready(blobs, training={"epochs": 2, "batch_size": 8, "on_nonfinite": "rewind", "log_every": 1})
+    events = list(train(spec, data))
+    assert len(failures) == 4
+    told = [(event.step, event.metrics["step.loss"]) for event in events if isinstance(event, StepLogged)]
+    assert told == [(step, losses[step]) for step in range(1, events[-1].step + 1)]
