@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from softreg_core.data.request import Format
 
-__all__ = ["EXACT_INTEGERS", "ColumnReport", "DatasetReport", "Flaw"]
+__all__ = ["EXACT_INTEGERS", "ColumnReport", "DatasetReport", "Flaw", "number_of_level"]
 
 EXACT_INTEGERS = 2.0**53
 """From here on a float64 may stand for a neighbour that it skips."""
@@ -83,3 +83,8 @@ class DatasetReport(BaseModel):
     rows: Annotated[int, Field(ge=1)]
     columns: tuple[ColumnReport, ...]
     warnings: tuple[str, ...] = ()
+
+
+def number_of_level(level: str) -> int:
+    """What a level of a numeric column stands for; true and false are 1 and 0."""
+    return {"false": 0, "true": 1}[level] if level in ("false", "true") else int(level)

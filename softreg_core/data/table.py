@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 
-from softreg_core.data.report import ColumnReport, DatasetReport
+from softreg_core.data.report import ColumnReport, DatasetReport, number_of_level
 from softreg_core.errors import DataError
 
 __all__ = ["Rows", "Table", "load_table"]
@@ -221,10 +221,9 @@ def _are_neighbours(left: ColumnReport, right: ColumnReport) -> bool:
 
 def _codes_of_numbers(cells: NDArray[Any], levels: tuple[str, ...]) -> NDArray[np.int64]:
     """The index of each cell among levels that ascend; -1 where it is none of them."""
-    truth = {"false": 0, "true": 1}
     if cells.dtype.kind == "b":
         cells = cells.astype(np.int64)
     # Of the cells' own type: int64 and uint64 would meet in float64, where neighbours from 2^53 on are one.
-    numbers = np.array([truth[level] if level in truth else int(level) for level in levels], dtype=cells.dtype)
+    numbers = np.array([number_of_level(level) for level in levels], dtype=cells.dtype)
     codes = np.searchsorted(numbers, cells).clip(max=len(levels) - 1)
     return np.where(numbers[codes] == cells, codes, -1)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from softreg_core.data.formats.parsed import remarks_on, spare_levels
-from softreg_core.data.report import ColumnReport, DatasetReport, Flaw
+from softreg_core.data.report import ColumnReport, DatasetReport, Flaw, number_of_level
 from softreg_core.data.request import DISTINCT_LIMIT
 from softreg_core.errors import DataError
 
@@ -183,5 +183,4 @@ class _Merged:
 
 def _sorted(levels: Iterable[str], *, is_number: bool) -> Sequence[str]:
     """Codes follow the numbers' order, or that of the texts."""
-    key: Callable[[str], Any] = (lambda level: {"false": 0, "true": 1}.get(level, level)) if is_number else str
-    return sorted(levels, key=lambda level: int(key(level)) if is_number else key(level))
+    return sorted(levels, key=number_of_level) if is_number else sorted(levels)
