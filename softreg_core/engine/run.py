@@ -16,7 +16,6 @@ from softreg_core.engine.build import build_batches, build_stepper
 from softreg_core.engine.events import EpochEnded, Finished, Progress, StepLogged, TrainedModel
 from softreg_core.engine.ledger import GradientLedger, with_shares
 from softreg_core.engine.manifest import Manifest
-from softreg_core.engine.measures import Measures
 from softreg_core.engine.patience import patience_of
 from softreg_core.engine.rates import Rates
 from softreg_core.engine.record import LossRecord
@@ -24,6 +23,7 @@ from softreg_core.engine.recovery import Recovery
 from softreg_core.engine.state import TrainingState
 from softreg_core.engine.step import Captured, Outcome, copies
 from softreg_core.errors import DataError, NonFiniteLossError
+from softreg_core.evaluate.model import Measured
 from softreg_core.spec.advice import Advice, advise_at
 from softreg_core.spec.train import TrainSpec
 
@@ -59,7 +59,7 @@ class Run:
         total_steps = spec.training.epochs * self.steps_per_epoch
         self._rates = Rates(spec.schedule, self.steps_per_epoch, total_steps, spec.checkpoints.monitor)
         self._stepper, self.precision = build_stepper(spec, data, self._rates, total_steps, device, teacher)
-        self._measures = Measures(spec, data.preprocessing, self._stepper)
+        self._measured = Measured(spec, data.preprocessing, self._stepper.evaluated, self._stepper.loss)
         fitting = max(1, _ROWS_PER_READING // self._batches.most_rows)
         self._steps_per_reading = min(self.steps_per_epoch, _STEPS_PER_READING, fitting)
         self._record = LossRecord(self._steps_per_reading * self._batches.most_rows, device)
@@ -218,7 +218,7 @@ class Run:
         sigma2 = self._stepper.loss.followed_sigma2()
         if sigma2 is not None:  # before evaluation, whose batches may have another one
             self.metrics["train.sigma2"] = sigma2
-        self.metrics |= self._measures.metrics("val", self._validation)
+        self.metrics |= {f"val.{name}": value for name, value in self._measured.metrics(self._validation).items()}
         step_losses = tuple(self._record.step_losses) if keep_step_losses else None
         self.epoch += 1
         self.step_in_epoch = 0
@@ -290,11 +290,11 @@ class Run:
             best = self.best.state
             self._stepper.put(Captured(best.model, best.loss, best.optimizer, best.more, best.numbers))
             metrics = dict(best.metrics)
-        metrics |= self._measures.metrics("test", self._test)
+        metrics |= {f"test.{name}": value for name, value in self._measured.metrics(self._test).items()}
         of_net, of_loss = (copies(module.state_dict()) for module in (self._stepper.evaluated, self._stepper.loss))
         model = TrainedModel(self.spec, of_net, self.preprocessing, of_loss, self.manifest)
         best_step = None if self.best.best is None else self.best.best.step
         is_early = self.is_stopped_early and self.epoch < self.spec.training.epochs
         reason: Literal["completed", "early_stopped"] = "early_stopped" if is_early else "completed"
         parts = {"train": self._train, "validation": self._validation, "test": self._test}
-        return Finished(model, metrics, self._measures.report(parts), self.step, self.epoch, best_step, reason)
+        return Finished(model, metrics, self._measured.report(parts), self.step, self.epoch, best_step, reason)

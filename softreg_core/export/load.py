@@ -22,8 +22,8 @@ from softreg_core.data.part import Part
 from softreg_core.data.preprocessing import Preprocessing
 from softreg_core.errors import DataError, IntegrityError
 from softreg_core.evaluate.document import EvaluationReport
-from softreg_core.evaluate.measure import evaluate, evaluation_rows
-from softreg_core.evaluate.outputs import collect
+from softreg_core.evaluate.measure import evaluation_rows
+from softreg_core.evaluate.model import Measured
 from softreg_core.export.document import DOCUMENT_NAME, ModelDocument
 from softreg_core.export.teach import teach
 from softreg_core.losses import DataMeta, Loss, build_loss
@@ -93,6 +93,7 @@ class LoadedModel:
         self.net = net
         self._preprocessing = document.preprocessing()
         self.loss = _loss(document)
+        self._measured = Measured(document.spec, self._preprocessing, net, self.loss)
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -219,15 +220,7 @@ class LoadedModel:
         Raises:
             DataError: the arrays do not fit the model or each other.
         """
-        scaling, base = self._preprocessing.target, self.document.spec.loss.base
-        return evaluate(
-            self.net,
-            self.loss,
-            self._asked(rows, target),
-            target_scale=None if scaling is None else scaling.scale,
-            label_threshold=None if self._preprocessing.truths is None else label_threshold(base),
-            has_logits=has_logits(base),
-        )
+        return self._measured.metrics(self._asked(rows, target))
 
     def report(self, rows: Any, target: ArrayLike) -> EvaluationReport:
         """Every metric with its interval on rows of one's own, by the code that made the model's own report.
@@ -242,13 +235,7 @@ class LoadedModel:
         Raises:
             DataError: the arrays do not fit the model or each other.
         """
-        from softreg_core.evaluate.report import Question, report  # scikit-learn: most of a second, needed only here
-
-        question = Question.of(self.document.spec, self._preprocessing)
-        answers = collect(
-            self.net, self.loss, self._asked(rows, target), outputs=len(question.names), seed=question.seed
-        )
-        return report(question, {"rows": answers})
+        return self._measured.report({"rows": self._asked(rows, target)})
 
     def _asked(self, rows: Any, target: ArrayLike) -> Part:
         inputs, wanted = self._inputs(rows), np.asarray(target)

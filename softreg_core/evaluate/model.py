@@ -1,55 +1,57 @@
-"""A run's network, measured on the parts of its data: by a few numbers each epoch, and in full at the end."""
+"""A model measured as its spec says: a run's each epoch and at its end, and a loaded one on rows of one's own."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
 
 from softreg_core.data.part import Rows
 from softreg_core.data.preprocessing import Preprocessing
-from softreg_core.engine.step import Stepper
 from softreg_core.evaluate.document import EvaluationReport
 from softreg_core.evaluate.measure import evaluate
 from softreg_core.evaluate.outputs import collect
+from softreg_core.losses import Loss
 from softreg_core.spec.fit import has_logits, label_threshold
 from softreg_core.spec.train import TrainSpec
 
-__all__ = ["Measures"]
+__all__ = ["Measured"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Measures:
-    """Of the network as it is when it is asked."""
+class Measured:
+    """Of a network as it is when it is asked."""
 
     spec: TrainSpec
     preprocessing: Preprocessing
-    stepper: Stepper
+    net: nn.Module
+    loss: Loss[Any]
 
-    def metrics(self, name: str, part: Rows) -> dict[str, float]:
-        """As `name.metric`; none of a part without rows."""
-        if part.rows == 0:
+    def metrics(self, rows: Rows) -> dict[str, float]:
+        """A few cheap numbers, see `evaluate`; none where there are no rows."""
+        if rows.rows == 0:
             return {}
         scaling, base = self.preprocessing.target, self.spec.loss.base
-        found = evaluate(
-            self.stepper.evaluated,
-            self.stepper.loss,
-            part,
+        return evaluate(
+            self.net,
+            self.loss,
+            rows,
             target_scale=None if scaling is None else scaling.scale,
             label_threshold=label_threshold(base) if self.preprocessing.task == "multilabel" else None,
             has_logits=has_logits(base),
         )
-        return {f"{name}.{metric}": value for metric, value in found.items()}
 
     def report(self, parts: Mapping[str, Rows]) -> EvaluationReport:
-        """On every part that has rows."""
+        """Every metric with its interval, on every part that has rows."""
         from softreg_core.evaluate.report import Question, report  # scikit-learn: most of a second, needed only here
 
         question = Question.of(self.spec, self.preprocessing)
-        net, loss = self.stepper.evaluated, self.stepper.loss
         return report(
             question,
             {
-                name: collect(net, loss, part, outputs=len(question.names), seed=question.seed)
+                name: collect(self.net, self.loss, part, outputs=len(question.names), seed=question.seed)
                 for name, part in parts.items()
                 if part.rows
             },
