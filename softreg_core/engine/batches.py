@@ -29,6 +29,10 @@ class Batches(Protocol):
     def most_rows(self) -> int:
         """Rows of the largest batch."""
 
+    @property
+    def order(self) -> str:
+        """How rows are visited, in words."""
+
     def __call__(self, epoch: int, from_step: int = 0) -> Iterator[Part]:
         """The batches of an epoch on the run's device, from its step `from_step` on; both count from 0."""
 
@@ -62,6 +66,11 @@ class _BatchesOf(Generic[Source]):
 class ResidentBatches(_BatchesOf[Part]):
     """Rows that lie on the device whole, in a new order each epoch."""
 
+    @property
+    def order(self) -> str:
+        """See `Batches`."""
+        return "each epoch permutes all rows"
+
     def __call__(self, epoch: int, from_step: int = 0) -> Iterator[Part]:
         """See `Batches`."""
         order = torch.from_numpy(epoch_order(self.seed, epoch, self.part.rows)).to(self.part.target.device)
@@ -73,6 +82,15 @@ class ResidentBatches(_BatchesOf[Part]):
 
 class StreamedBatches(_BatchesOf[StreamedPart]):
     """Rows that are read piece after piece; a batch may begin in one piece and end in the next."""
+
+    @property
+    def order(self) -> str:
+        """See `Batches`."""
+        sizes = self.part.pieces.sizes
+        return (
+            f"rows lie on disk, dealt at random into {len(sizes)} pieces of at most {max(sizes)} rows; each epoch "
+            "permutes the pieces, and the rows within each"
+        )
 
     def __call__(self, epoch: int, from_step: int = 0) -> Iterator[Part]:
         """See `Batches`."""

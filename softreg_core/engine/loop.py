@@ -62,7 +62,7 @@ def train(
         run.restore(resume, resume_best)
     work = work_per_row(spec.net, data.preprocessing.shape, data.preprocessing.outputs)
     with deterministic(run.device), limited_threads(work.multiplications, run.most_rows):
-        run.manifest = manifest_of(run.device, run.precision)
+        run.manifest = manifest_of(run.device, run.precision, run.order)
         yield _started(run, run.manifest)
         try:
             yield from _epochs(run, control or _never, keep_step_losses=keep_step_losses)

@@ -36,13 +36,15 @@ class Manifest:
     """How steps are executed."""
     pack: tuple[str, ...]
     """Other runs that are computed in the same operations; none."""
+    order: str
+    """How rows are visited, in words: it is another for rows on disk."""
     is_deterministic: bool
     """Torch was told to use deterministic algorithms only, or there are no others, as on the CPU."""
     not_claimed: tuple[str, ...]
     """Where the bits may differ."""
 
 
-def manifest_of(device: torch.device, precision: Literal["float32", "bfloat16"]) -> Manifest:
+def manifest_of(device: torch.device, precision: Literal["float32", "bfloat16"], order: str) -> Manifest:
     """Of a run that is about to begin, inside of `deterministic` and with its threads set."""
     is_cuda = device.type == "cuda"
     return Manifest(
@@ -54,6 +56,7 @@ def manifest_of(device: torch.device, precision: Literal["float32", "bfloat16"])
         precision=precision,
         tier="eager",
         pack=(),
+        order=order,
         is_deterministic=not is_cuda or torch.are_deterministic_algorithms_enabled(),
         not_claimed=(_ELSEWHERE, *(_ON_CUDA if is_cuda else ())),
     )

@@ -82,6 +82,11 @@ class Run:
         return sum(parameter.numel() for parameter in self._stepper.net.parameters())
 
     @property
+    def order(self) -> str:
+        """How an epoch visits the training rows, in words."""
+        return self._batches.order
+
+    @property
     def most_rows(self) -> int:
         """Rows of the largest batch."""
         return self._batches.most_rows

@@ -99,6 +99,7 @@ class ManifestDocument(_Document):
     precision: Literal["float32", "bfloat16"]
     tier: str
     pack: tuple[str, ...]
+    order: str = "each epoch permutes all rows"
     is_deterministic: bool
     not_claimed: tuple[str, ...]
 

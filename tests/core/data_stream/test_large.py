@@ -106,6 +106,8 @@ def test_streamed_training_learns_as_well_and_resumes_bit_for_bit(path, tmp_path
     in_memory = fit(spec, prepare(spec, read_table_file(path)))
     assert finished.metrics["test.accuracy"] > in_memory.metrics["test.accuracy"] - 0.03
     assert in_memory.metrics["test.accuracy"] > 0.75
+    assert "dealt at random into" in finished.model.manifest.order
+    assert in_memory.model.manifest.order == "each epoch permutes all rows"
     states = {event.state.step: event.state for event in events if isinstance(event, CheckpointDue)}
     first = states[min(states)]
     again = [
