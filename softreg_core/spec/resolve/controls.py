@@ -15,7 +15,7 @@ from softreg_core.spec.split import SplitSizes
 from softreg_core.spec.train import TrainSpec
 from softreg_core.spec.training import EarlyStoppingSpec
 
-__all__ = ["check_controls", "coupling", "filled_monitors", "with_monitor_of_stopping"]
+__all__ = ["check_class_weights", "check_controls", "coupling", "filled_monitors", "with_monitor_of_stopping"]
 
 SMOOTHED_BASES = ("cross_entropy", "brier", "binary_cross_entropy")
 
@@ -52,6 +52,18 @@ def check_controls(spec: TrainSpec, shape: InputShape, sizes: SplitSizes, findin
         findings.refuse(
             "/training/precision", "bfloat16 is offered on CUDA only, where it saves time; the job asks for a CPU"
         )
+
+
+def check_class_weights(spec: TrainSpec, labels: tuple[str, ...] | None, findings: Findings) -> None:
+    """Weights of classes that are there, one of them at least above 0; `labels` are None where there are no classes."""
+    wanted = spec.training.class_weights
+    if labels is None or spec.task.kind != "classification" or not isinstance(wanted, dict):
+        return
+    unknown = [label for label in wanted if label not in labels]
+    if unknown:
+        findings.refuse("/training/class_weights", f"the target has no class '{unknown[0]}'")
+    elif not any(wanted.get(label, 1.0) for label in labels):
+        findings.refuse("/training/class_weights", "every class weighs 0: there is nothing to learn from")
 
 
 def _check_monitors(spec: TrainSpec, findings: Findings) -> None:

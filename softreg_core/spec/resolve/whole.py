@@ -15,7 +15,12 @@ from softreg_core.spec.formula import describe
 from softreg_core.spec.heads import extra_outputs
 from softreg_core.spec.inputs import InputShape
 from softreg_core.spec.resolve.columns import feature_columns, split_columns, target_columns, weight_columns
-from softreg_core.spec.resolve.controls import check_controls, filled_monitors, with_monitor_of_stopping
+from softreg_core.spec.resolve.controls import (
+    check_class_weights,
+    check_controls,
+    filled_monitors,
+    with_monitor_of_stopping,
+)
 from softreg_core.spec.resolve.findings import Findings
 from softreg_core.spec.resolve.network import check_network
 from softreg_core.spec.resolve.parts import check_classes_of_parts, check_groups, check_roles, filled_split, part_sizes
@@ -83,6 +88,7 @@ def resolve(spec: TrainSpec, report: DatasetReport) -> Resolution:
     filled = filled_monitors(_filled(spec, report, kind, targets, features, view, sizes, findings))
     _check_sizes_of_values(filled, targets, features, findings)
     check_classes_of_parts(filled, targets, sizes, findings)
+    check_class_weights(filled, labels, findings)
     if shape is not None:
         check_network(filled, shape, sizes, findings)
         check_controls(filled, shape, sizes, findings)

@@ -150,9 +150,10 @@ def test_class_weights_weigh_the_mean_of_each_batch(blobs, ready, wanted):
 
 
 def test_a_class_that_does_not_exist_cannot_be_weighed(blobs, ready):
-    spec, data = ready(blobs, training=TRAINING | {"class_weights": {"9": 2.0}})
+    spec, data = ready(blobs, training=TRAINING)
+    training = spec.training.model_copy(update={"class_weights": {"9": 2.0}})
     with pytest.raises(SpecError, match="no class '9'"):
-        fit(spec, data)
+        fit(spec.model_copy(update={"training": training}), data)
 
 
 def weighted(data, weight):

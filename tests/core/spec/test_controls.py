@@ -47,6 +47,13 @@ def advice(table=CLASSES, **spec):
             "weights",
         ),
         (VALUES, {"training": {"class_weights": "balanced"}}, "/training/class_weights", "no classes"),
+        (CLASSES, {"training": {"class_weights": {"0": 2.0, "9": 2.0}}}, "/training/class_weights", "no class '9'"),
+        (
+            CLASSES,
+            {"training": {"class_weights": {"0": 0.0, "1": 0.0, "2": 0.0}}},
+            "/training/class_weights",
+            "every class weighs 0",
+        ),
         (
             VALUES,
             {"training": {"early_stopping": {"monitor": "val.accuracy", "restore_best": False}}},
