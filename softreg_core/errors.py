@@ -33,6 +33,7 @@ __all__ = [
     "SoftregError",
     "SpecError",
     "UserError",
+    "is_out_of_memory",
 ]
 
 
@@ -156,3 +157,11 @@ class ResourceError(ServiceError):
 
     code = "resource_exhausted"
     retryable = True
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, in Python, in NumPy, or in torch on the CPU or a GPU; torch need not be there to ask."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    # torch has no class of its own for the CPU's memory.
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)

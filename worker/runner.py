@@ -77,14 +77,16 @@ class Runner:
         self._replies.flush()
 
     def _answer(self, work: Iterator[tuple[str, dict[str, Any]]]) -> None:
-        from softreg_core.errors import ResourceError, SoftregError
+        from softreg_core.errors import ResourceError, SoftregError, is_out_of_memory
 
         try:
             for kind, facts in work:
                 self._say(kind, **facts)
         except SoftregError as error:
             self._say("failed", error=_described(error))
-        except (MemoryError, _cuda_out_of_memory()) as error:
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
             self._say("failed", error=_described(ResourceError(f"out of memory: {str(error)[:500]}")))
         # Not caught: anything else is a fault of ours. The process ends with a traceback on standard error, the
         # supervisor keeps the log's tail and gives the job another chance in a fresh process.
@@ -210,12 +212,6 @@ def _verified(ref: FileRef) -> Path:
 
 def _described(error: Any) -> dict[str, Any]:
     return {"code": error.code, "fault": error.fault, "message": error.message, **error.details()}
-
-
-def _cuda_out_of_memory() -> type[BaseException]:
-    import torch
-
-    return torch.cuda.OutOfMemoryError
 
 
 def _confine(parent: int) -> None:

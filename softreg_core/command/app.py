@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 import softreg_core
 from softreg_core import __version__
-from softreg_core.errors import SoftregError, SpecError
+from softreg_core.errors import ResourceError, SoftregError, SpecError, is_out_of_memory
 from softreg_core.spec import TrainSpec, problems_of
 
 if TYPE_CHECKING:
@@ -105,13 +105,14 @@ def _train(
     data_sha256: str | None,
 ) -> None:
     from softreg_core.command.folder import Folder
-    from softreg_core.command.run import export, run
+    from softreg_core.command.run import device_of, export, run
     from softreg_core.command.show import Display, closing
 
+    device = device_of(spec.resources.device)
     model = None if teacher is None else softreg_core.load(teacher)
-    folder = Folder.resumed(out, spec) if resume else Folder.new(out, spec)
+    folder = (Folder.resumed if resume else Folder.new)(out, spec, data_sha256)
     with Display(is_shown=not quiet) as display:
-        outcome = run(spec, source, folder, display, data_sha256=data_sha256, teacher=model)
+        outcome = run(spec, source, folder, display, device=device, data_sha256=data_sha256, teacher=model)
     if outcome is None:
         typer.echo(f"Stopped. The same command with --resume goes on from {folder.checkpoints}.", err=True)
         raise typer.Exit(INTERRUPTED)
@@ -125,6 +126,8 @@ def _spec(path: Path) -> TrainSpec:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SpecError(f"{path} cannot be read: {error.strerror}") from error
+    except RecursionError as error:
+        raise SpecError(f"{path} is not JSON: lists or objects lie too deep in each other") from error
     except ValueError as error:
         raise SpecError(f"{path} is not JSON: {error}") from error
     return _spec_of(document)
@@ -141,7 +144,8 @@ def _spec_of(document: Any) -> TrainSpec:
 def _complaints() -> Iterator[None]:
     """What is in the way is said without a traceback; status 2 where the caller can mend it, 1 where not."""
     try:
-        yield
+        with _out_of_memory_said():
+            yield
     except SoftregError as error:
         typer.echo(f"Error: {error}", err=True)
         for problem in error.problems if isinstance(error, SpecError) else ():
@@ -150,3 +154,13 @@ def _complaints() -> Iterator[None]:
     except OSError as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from error
+
+
+@contextlib.contextmanager
+def _out_of_memory_said() -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ResourceError(f"out of memory: {str(error)[:500]}") from error

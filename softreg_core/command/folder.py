@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,10 @@ from softreg_core.engine import EpochEnded, TrainingState, load_state, save_stat
 from softreg_core.errors import DataError
 from softreg_core.spec import TrainSpec, canonical_json
 
-__all__ = ["Folder"]
+__all__ = ["SCRATCH", "Folder"]
+
+SCRATCH = "rows-"
+"""How the names of folders begin in which a run keeps streamed rows; they end with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +25,13 @@ class Folder:
     path: Path
 
     @classmethod
-    def new(cls, path: Path, spec: TrainSpec) -> Folder:
+    def new(cls, path: Path, spec: TrainSpec, data_sha256: str | None = None) -> Folder:
         """Make the folder.
+
+        Args:
+            path: where.
+            spec: resolved.
+            data_sha256: of the file that is trained on.
 
         Raises:
             DataError: it holds something already.
@@ -33,20 +42,26 @@ class Folder:
         folder = cls(path)
         folder.checkpoints.mkdir()
         folder._spec.write_text(canonical_json(spec) + "\n", encoding="utf-8")
+        if data_sha256 is not None:
+            folder._data.write_text(data_sha256 + "\n", encoding="utf-8")
         return folder
 
     @classmethod
-    def resumed(cls, path: Path, spec: TrainSpec) -> Folder:
-        """Take over the folder of an earlier run.
+    def resumed(cls, path: Path, spec: TrainSpec, data_sha256: str | None = None) -> Folder:
+        """Take over the folder of an earlier run, and remove what it left half done.
 
         Raises:
-            DataError: there is none, or it was made from another spec or data of another form.
+            DataError: there is none, or it was made from another spec or other data.
         """
         folder = cls(path)
         if not folder._spec.is_file():
             raise DataError(f"{path} holds no run to go on with", "missing_file")
         if folder._spec.read_text(encoding="utf-8").strip() != canonical_json(spec):
             raise DataError(f"{path} holds a run of another spec: it says {folder._spec}", "wrong_checkpoint")
+        if data_sha256 is not None and folder._data.is_file() and folder._data.read_text().strip() != data_sha256:
+            raise DataError(f"{path} holds a run on other data: the file has changed since", "wrong_checkpoint")
+        for left in path.glob(f"{SCRATCH}*"):
+            shutil.rmtree(left)
         return folder
 
     @property
@@ -88,6 +103,10 @@ class Folder:
     @property
     def _spec(self) -> Path:
         return self.path / "spec.json"
+
+    @property
+    def _data(self) -> Path:
+        return self.checkpoints / "data.sha256"
 
     @property
     def _history(self) -> Path:

@@ -11,16 +11,16 @@ from typing import Protocol
 
 import torch
 
-from softreg_core.command.folder import Folder
+from softreg_core.command.folder import SCRATCH, Folder
 from softreg_core.command.source import Source
 from softreg_core.engine import CheckpointDue, EpochEnded, Finished, Progress, Started, Stopped, TrainEvent, train
 from softreg_core.engine.beside import Teacher
-from softreg_core.errors import ExportError
+from softreg_core.errors import ExportError, Problem, SpecError
 from softreg_core.export import DataDocument, export_model, save_model
 from softreg_core.spec import TrainSpec
 from softreg_core.spec.export import DEFAULT_EXPORT
 
-__all__ = ["Watcher", "export", "run"]
+__all__ = ["Watcher", "device_of", "export", "run"]
 
 
 class Watcher(Protocol):
@@ -42,6 +42,7 @@ def run(
     folder: Folder,
     watcher: Watcher,
     *,
+    device: str,
     data_sha256: str | None = None,
     teacher: Teacher | None = None,
 ) -> Finished | None:
@@ -52,20 +53,21 @@ def run(
         source: the data.
         folder: new, or with the states of an earlier run, which is gone on with.
         watcher: told of every event.
+        device: as `device_of` gives it.
         data_sha256: of the file that the data was read from.
         teacher: the model that a loss with divergence `teacher` learns from.
     """
     resume, best = folder.states()
     folder.forget_after(0 if resume is None else resume.step)
     # Beside the model: data that is streamed needs a disk with room for it.
-    with _stopping() as is_asked, tempfile.TemporaryDirectory(prefix="rows-", dir=folder.path) as scratch:
+    with _stopping() as is_asked, tempfile.TemporaryDirectory(prefix=SCRATCH, dir=folder.path) as scratch:
         events = train(
             spec,
             source.prepare(spec, Path(scratch)),
             resume=resume,
             resume_best=best,
             control=lambda: "interrupted" if is_asked() else None,
-            device=_device(spec.resources.device),
+            device=device,
             teacher=teacher,
         )
         finished = _recorded(events, folder, watcher)
@@ -107,9 +109,18 @@ def export(spec: TrainSpec, folder: Folder) -> list[str]:
     return complaints
 
 
-def _device(wanted: str) -> str:
+def device_of(wanted: str) -> str:
+    """`auto` is CUDA where there is a device.
+
+    Raises:
+        SpecError: the device is not there.
+    """
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        return "cuda" if there else "cpu"
+    if wanted != "cpu" and int(wanted.partition(":")[2] or 0) >= there:
+        message = f"there is no device '{wanted}': this machine has {there} CUDA devices that torch can use"
+        raise SpecError(message, [Problem("/resources/device", message)])
     return wanted
 
 

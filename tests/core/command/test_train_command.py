@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 import softreg_core
@@ -156,3 +157,42 @@ def test_a_model_in_a_folder_teaches_another(command):
     )
     assert done.exit_code == 0, done.stderr
     assert softreg_core.load("pupil").metrics["train.divergence"] > 0.0
+
+
+def test_a_device_that_is_not_there_is_refused_before_anything_is_written(command, tmp_path):
+    done = command("train", "spec.json", "sample:iris", "--out", "run", "--device", "cuda:99")
+    assert done.exit_code == 2
+    assert "/resources/device: there is no device 'cuda:99'" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_spec_of_lists_in_lists_is_refused_in_a_sentence(command):
+    Path("deep.json").write_text("[" * 100_000 + "]" * 100_000)
+    done = command("train", "deep.json", "sample:iris", "--out", "run")
+    assert done.exit_code == 2
+    assert "too deep" in done.stderr
+
+
+def test_memory_that_runs_out_is_said_in_a_sentence(command, monkeypatch):
+    monkeypatch.setattr("softreg_core.command.run.train", lambda *_, **__: iter([torch.empty(10**14)]))
+    done = command("train", "spec.json", "sample:iris", "--out", "run")
+    assert done.exit_code == 1
+    assert done.stderr.startswith("Error: out of memory")
+
+
+def test_a_run_is_not_resumed_on_a_file_that_has_changed(command):
+    assert command("train", "spec.json", "data.csv", "--out", "run").exit_code == 0
+    lines = Path("data.csv").read_text().splitlines()
+    Path("data.csv").write_text("\n".join([lines[0], *lines[:0:-1]]) + "\n")
+    done = command("train", "spec.json", "data.csv", "--out", "run", "--resume")
+    assert done.exit_code == 2
+    assert "other data" in done.stderr
+
+
+def test_resuming_removes_the_rows_that_a_killed_run_left_on_disk(command, tmp_path):
+    assert command("train", "spec.json", "data.csv", "--out", "run").exit_code == 0
+    left = tmp_path / "run" / "rows-left"
+    left.mkdir()
+    (left / "piece").write_bytes(b"x")
+    assert command("train", "spec.json", "data.csv", "--out", "run", "--resume").exit_code == 0
+    assert not left.exists()
