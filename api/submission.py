@@ -17,6 +17,7 @@ from api.teacher import problem_of_teacher
 from softreg_core.data.report import DatasetReport
 from softreg_core.errors import Problem, SpecError, UserError
 from softreg_core.spec import Resolution, TrainSpec, problems_of, resolve
+from softreg_core.spec.estimate import bytes_of_batch
 from softreg_core.spec.problems import nearest
 from softreg_jobs.store import NewJob
 
@@ -95,10 +96,22 @@ class Submission:
         if resolution.parameters > most:
             message = f"the net has {resolution.parameters} parameters, and at most {most} are taken"
             raise _spec_error([Problem("/net", message)])
+        needed, most = _bytes_of_batch(resolution), self.runtime.settings.max_batch_bytes
+        if needed > most:
+            message = (
+                f"a batch takes {needed / 2**30:.1f} GiB in the net's largest layer alone, and at most "
+                f"{most / 2**30:.1f} are taken: choose a smaller batch, training.accumulate, or a smaller input or net"
+            )
+            raise _spec_error([Problem("/training/batch_size", message)])
         problem = problem_of_teacher(self.connection, self.tenant_id, resolution)
         if problem is not None:
             raise _spec_error([problem])
         return resolution
+
+
+def _bytes_of_batch(resolution: Resolution) -> int:
+    spec = resolution.spec
+    return bytes_of_batch(spec.net, resolution.shape, resolution.outputs, spec.training, resolution.sizes.train)
 
 
 def _no_dataset(name: str) -> Problem:

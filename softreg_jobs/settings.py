@@ -119,6 +119,8 @@ class Settings(BaseSettings):
     max_body_bytes: Annotated[int, Field(ge=1)] = 2**20
     max_upload_bytes: Annotated[int, Field(ge=1)] = 256 * 2**20
     max_parameters: Annotated[int, Field(ge=1)] = 100_000_000
+    max_batch_bytes: Annotated[int, Field(ge=1)] = 32 * 2**30
+    """Of one batch in the largest layer of its network; a job that takes more would only kill its runner."""
     max_queued_jobs: Annotated[int, Field(ge=1)] = 10_000
     """Per tenant."""
 

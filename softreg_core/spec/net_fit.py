@@ -6,7 +6,7 @@ from softreg_core.spec.inputs import InputShape
 from softreg_core.spec.net import NetSpec
 from softreg_core.spec.widths import MOST_TOKENS, step_count
 
-__all__ = ["TAKES", "has_dropout", "misfit_of_batches", "misfit_of_net", "reads_only"]
+__all__ = ["TAKES", "has_dropout", "misfit_of_bands", "misfit_of_batches", "misfit_of_net", "reads_only"]
 
 TAKES: dict[str, tuple[str, ...]] = {
     "linear": ("table", "image", "sequence", "text", "sound"),
@@ -35,6 +35,11 @@ def misfit_of_net(net: NetSpec, shape: InputShape) -> str | None:
             f"net 'transformer' takes rows of at most {MOST_TOKENS} tokens, and these have up to {step_count(shape)}: "
             "cut them off earlier, or choose another network"
         )
+    return misfit_of_bands(shape)
+
+
+def misfit_of_bands(shape: InputShape) -> str | None:
+    """Why there is no such spectrum; None when there is, or when the inputs are no sounds."""
     if shape.kind == "sound" and shape.mels > shape.window // 2 + 1:
         return (
             f"{shape.mels} mel bands cannot be made of the {shape.window // 2 + 1} frequencies of a window of "

@@ -206,6 +206,16 @@ def test_a_net_past_the_limit_is_refused_with_its_size(client, new_app, new_clie
     ]
 
 
+def test_a_batch_that_no_memory_holds_is_refused_with_its_size(client, new_app, new_client):
+    small = new_client(client.key, app=new_app(max_batch_bytes=2**20))
+    body = {"dataset": "sample:digits", "net": {"hidden": [16384]}}
+    (error,) = small.post("/v1/jobs", json={**body, "training": {"batch_size": 32}}).json()["errors"]
+    assert error["pointer"] == "/training/batch_size"
+    assert "GiB" in error["message"]
+    assert small.post("/v1/jobs", json={**body, "training": {"batch_size": 32, "accumulate": 8}}).status_code == 201
+    assert small.post("/v1/jobs", json={**body, "training": {"batch_size": 4}}).status_code == 201
+
+
 NUMBERS = {"kind": "numeric", "tensor": "numbers", "distinct": 90}
 
 

@@ -9,10 +9,10 @@ from softreg_core.spec.problems import nearest
 from softreg_core.spec.resolve.findings import Findings
 from softreg_core.spec.train import TrainSpec
 
-__all__ = ["feature_columns", "split_columns", "target_columns", "weight_columns"]
+__all__ = ["HOLDS", "feature_columns", "split_columns", "target_columns", "weight_columns"]
 
-_HOLDS = {"text": "texts", "image": "images", "sound": "sounds", "sequence": "sequences"}
-_ALONE = tuple(_HOLDS)
+HOLDS = {"text": "texts", "image": "images", "sound": "sounds", "sequence": "sequences"}
+_ALONE = tuple(HOLDS)
 _TABLE = ("numeric", "category")
 _SHORT_TEXTS = ("category",)
 # What is looked for, in this order, for each `task.input`.
@@ -90,7 +90,7 @@ def feature_columns(
     if len(found) > 1:
         for column in found:
             if column.kind not in ("numeric", "category"):
-                holds = f"holds {_HOLDS[column.kind]}"
+                holds = f"holds {HOLDS[column.kind]}"
                 message = f"column '{column.name}' {holds}: such a column is the only feature, or none"
                 findings.refuse("/task/features", message)
     return found
@@ -112,7 +112,7 @@ def _auto_features(spec: TrainSpec, rest: list[ColumnReport], findings: Findings
         return []
     if chosen[0].kind in _ALONE and len(chosen) > 1:
         names = ", ".join(f"'{column.name}'" for column in chosen[:5])
-        findings.refuse("/task/features", f"several columns hold {_HOLDS[chosen[0].kind]}: name one of {names}")
+        findings.refuse("/task/features", f"several columns hold {HOLDS[chosen[0].kind]}: name one of {names}")
         chosen = chosen[:1]
     for column in chosen if wanted == "auto" and not reads_only(spec.net) else ():
         if _resembles_text(column):

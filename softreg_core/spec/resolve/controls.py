@@ -9,6 +9,7 @@ from softreg_core.spec.divergences import CategoricalSpec
 from softreg_core.spec.estimate import rows_of_batch
 from softreg_core.spec.fit import couples_a_batch, misfit_of_monitor
 from softreg_core.spec.inputs import InputShape
+from softreg_core.spec.problems import nearest
 from softreg_core.spec.resolve.findings import Findings
 from softreg_core.spec.schedule import PlateauScheduleSpec
 from softreg_core.spec.split import SplitSizes
@@ -40,7 +41,9 @@ def filled_monitors(spec: TrainSpec) -> TrainSpec:
     return spec.model_copy(update=update)
 
 
-def check_controls(spec: TrainSpec, shape: InputShape, sizes: SplitSizes, findings: Findings) -> None:
+def check_controls(
+    spec: TrainSpec, shape: InputShape, labels: tuple[str, ...] | None, sizes: SplitSizes, findings: Findings
+) -> None:
     """What cannot go together is refused, each at its own place; `spec` is filled."""
     _check_monitors(spec, findings)
     _check_accumulation(spec, sizes, findings)
@@ -48,6 +51,10 @@ def check_controls(spec: TrainSpec, shape: InputShape, sizes: SplitSizes, findin
     training = spec.training
     if training.class_weights is not None and spec.task.kind != "classification":
         findings.refuse("/training/class_weights", f"the task is {spec.task.kind}, which has no classes to weigh")
+    elif isinstance(training.class_weights, dict) and labels is not None:
+        for name in training.class_weights:
+            if name not in labels:
+                findings.refuse("/training/class_weights", f"the target has no class '{name}'" + nearest(name, labels))
     if training.precision == "bfloat16" and spec.resources.device == "cpu":
         findings.refuse(
             "/training/precision", "bfloat16 is offered on CUDA only, where it saves time; the job asks for a CPU"

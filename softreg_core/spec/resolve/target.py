@@ -9,6 +9,7 @@ from softreg_core.spec.bases import BaseSpec
 from softreg_core.spec.cells import is_rounded
 from softreg_core.spec.data import TaskSpec
 from softreg_core.spec.fit import link_is_log
+from softreg_core.spec.resolve.columns import HOLDS
 from softreg_core.spec.resolve.findings import Findings
 from softreg_core.spec.train import TrainSpec
 
@@ -65,7 +66,7 @@ def class_labels(kind: TaskKind, targets: list[ColumnReport], findings: Findings
             f"column '{column.name}' has whole numbers from 2^53 on, which were rounded: two classes may have "
             "become one; write the labels as text, or set task.kind to regression",
         )
-    elif column.kind == "text" or column.levels is None:
+    elif column.kind == "text" or (column.levels is None and column.kind not in HOLDS):
         findings.refuse(
             "/task/target",
             f"column '{column.name}' has too many different values, or fractions, to be a class; "
@@ -77,7 +78,10 @@ def class_labels(kind: TaskKind, targets: list[ColumnReport], findings: Findings
 def check_target_values(kind: TaskKind, targets: list[ColumnReport], findings: Findings) -> None:
     """Text has no quantity, and one value teaches nothing."""
     for column in targets:
-        if kind == "regression" and column.kind != "numeric":
+        if column.kind in HOLDS and column.kind != "text":
+            message = f"column '{column.name}' holds {HOLDS[column.kind]}; a target is a number or a category"
+            findings.refuse("/task/target", message)
+        elif kind == "regression" and column.kind != "numeric":
             hint = "; columns of two levels each are learned with task.kind multilabel" if len(targets) > 1 else ""
             findings.refuse("/task/kind", f"target '{column.name}' holds text; regression needs numbers{hint}")
         elif kind == "multilabel" and column.distinct != 1 and (column.distinct != 2 or len(column.levels or ()) != 2):

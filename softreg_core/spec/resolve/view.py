@@ -101,7 +101,13 @@ def check_cells(
         flaws = [flaw for flaw in column.flaws if flaw.kind not in taken or column.kind not in _IMPUTED]
         eased.append(column.model_copy(update={"flaws": tuple(flaws)}))
     columns = {column.name: column for column in [*eased, *others]}
-    return flawed_cells(columns.values())
+    empty = [column.name for column in features if taken and column.kind == "numeric" and _is_empty(column, report)]
+    unfillable = [Problem("/task/features", f"column '{name}' has no number to fill its cells with") for name in empty]
+    return [*flawed_cells(columns.values()), *unfillable]
+
+
+def _is_empty(column: ColumnReport, report: DatasetReport) -> bool:
+    return sum(flaw.count for flaw in column.flaws) >= report.rows
 
 
 _IMPUTED = ("numeric", "category", "text")

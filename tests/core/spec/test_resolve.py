@@ -124,6 +124,10 @@ def flawed(kind, count=1, rows=(4,)):
     return report(numeric("x", flaws=(Flaw(kind=kind, count=count, first_rows=rows),)), PET)
 
 
+SCANS = report(
+    numeric("x"), ColumnReport(name="scan", kind="image", tensor="scan", channels=1, heights=(8, 8), widths=(8, 8))
+)
+VOICES = report(ColumnReport(name="voice", kind="sound", tensor="voice", rates=(8000,), seconds=(1.0, 1.0)), PET)
 RARE = {"train": 0.1, "validation": 0.9}
 RARE_PET = PET.model_copy(update={"level_counts": (18, 2)})
 
@@ -173,6 +177,11 @@ RARE_PET = PET.model_copy(update={"level_counts": (18, 2)})
         ({}, flawed("missing"), "/dataset", "column 'x', row 4: missing value"),
         ({}, flawed("text_in_numbers", 9, (1, 2, 3, 5, 8)), "/dataset", "rows 1, 2, 3, 5, 8 and 4 more: text"),
         ({}, flawed("non_finite"), "/dataset", "NaN or infinite"),
+        ({"task": {"missing": "impute"}}, flawed("missing", 100), "/task/features", "'x' has no number to fill"),
+        ({"training": {"class_weights": {"cta": 2.0}}}, PEOPLE, "/training/class_weights", "no class 'cta'"),
+        ({"task": {"target": "scan"}}, SCANS, "/task/target", "'scan' holds images"),
+        ({"task": {"target": "scan", "kind": "regression"}}, SCANS, "/task/target", "'scan' holds images"),
+        ({"task": {"input": {"kind": "sound", "mels": 200}}}, VOICES, "/task/input/mels", "200 mel bands"),
         ({"task": {"target": "wage"}, "loss": {"base": {"kind": "cross_entropy"}}}, PEOPLE, "/loss/base/kind", ""),
         ({"preprocess": {"target": "standardize"}}, PEOPLE, "/preprocess/target", "cannot be standardised"),
         ({"task": {"target": "wage"}, "split": {"stratify": True}}, PEOPLE, "/split/stratify", "regression"),
