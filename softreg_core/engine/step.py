@@ -26,7 +26,7 @@ from softreg_core.penalties import l1, l2, smoothing
 from softreg_core.spec.task_input import ImageInput
 from softreg_core.spec.train import TrainSpec
 
-__all__ = ["Captured", "Observer", "Outcome", "Stepper", "Terms", "copies"]
+__all__ = ["Captured", "Outcome", "Stepper", "copies"]
 
 
 class Outcome(NamedTuple):
