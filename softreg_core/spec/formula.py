@@ -15,7 +15,7 @@ from softreg_core.spec.divergences import (
     UniformSpec,
     VarianceSpec,
 )
-from softreg_core.spec.fit import has_logits
+from softreg_core.spec.fit import has_logits, link_is_log
 from softreg_core.spec.loss import LossSpec, variance_of
 
 __all__ = ["describe"]
@@ -196,15 +196,16 @@ def _beside(base: BaseSpec, divergence: TeacherSpec | TwinSpec) -> str:
     each = "sum over the labels of " if base.kind == "binary_cross_entropy" else ""
     softmax = "sigmoid" if each else "softmax"
     s = f"{divergence.variance.value:g}"
+    output, what = ("eta", "output") if link_is_log(base) else ("yhat", "prediction")
     if isinstance(divergence, TwinSpec):
         passes = "1, 2: two passes with other dropout masks, the base is the mean of theirs"
         if not has_logits(base):
-            return f"|yhat_1 - yhat_2|^2/(4 * {s}), {passes}"
+            return f"|{output}_1 - {output}_2|^2/(4 * {s}), {passes}"
         return f"{each}1/2 [KL(p_1 to p_2) + KL(p_2 to p_1)], p = {softmax}(z), {passes}"
     source = divergence.source
     who = f"moving average of the weights, decay {source.decay:g}" if source.kind == "ema" else source.model or "given"
     if not has_logits(base):
-        return f"|t - yhat|^2/(2 * {s}), t = the teacher's prediction (teacher: {who})"
+        return f"|t - {output}|^2/(2 * {s}), t = the teacher's {what} (teacher: {who})"
     t = divergence.temperature
     square, logits = ("", "z") if t == 1.0 else (f"{t:g}^2 ", f"z/{t:g}")
     return f"{each}{square}KL(t to p), p = {softmax}({logits}), t = that of the teacher (teacher: {who})"

@@ -240,6 +240,23 @@ def test_the_text_of_two_gaussians_names_both_variances(divergence, text):
 
 
 @pytest.mark.parametrize(
+    ("divergence", "term"),
+    [
+        ({"kind": "twin"}, "|eta_1 - eta_2|^2/(4 * 1)"),
+        ({"kind": "teacher"}, "|t - eta|^2/(2 * 1), t = the teacher's output (teacher: given)"),
+    ],
+    ids=["twin", "teacher"],
+)
+def test_of_counts_two_logarithms_are_compared_and_the_text_says_so(divergence, term):
+    spec = LossSpec.model_validate({"base": {"kind": "poisson"}, "alpha": 0.5, "divergence": divergence})
+    assert describe(spec).startswith(f"sum_c [exp(eta_c) - y_c eta_c] + 0.5 * {term}, ")
+    one, two = torch.tensor([[1.0, 2.0]]), torch.tensor([[1.5, 1.0]])
+    other = {"second" if divergence["kind"] == "twin" else "teacher": two}
+    found = build_loss(spec)(one, torch.ones(1, 2), **other).divergence.item()
+    assert found == pytest.approx(1.25 / (4 if divergence["kind"] == "twin" else 2))
+
+
+@pytest.mark.parametrize(
     ("base", "text"),
     [
         ({"kind": "poisson"}, "sum_c [exp(eta_c) - y_c eta_c], exp(eta) = the predicted count, eta the net's output"),
