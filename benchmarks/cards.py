@@ -157,10 +157,10 @@ def measured(kind: str) -> str:
     tasks = {row["task"] for row in rows}
     rivals = [row for row in facts["rows"] if row["method"] in RIVALS and row["task"] in tasks]
     lines = [
-        f"**Measured** ({facts['date']}, `make bench-methods`; {rows[0]['seeds']} seeds, 200 training rows of the digits "
-        f"and 155 of diabetes, 64 hidden units, {facts['epochs']} epochs; alpha chosen on validation rows, the gain over "
-        f"the base alone on clean test rows with its 95 % interval; of {len(facts['rows'])} such comparisons in these "
-        "cards, two or three would leave their interval by chance):",
+        f"**Measured** ({facts['date']}, `make bench-methods`; {rows[0]['seeds']} seeds, 200 training rows of the "
+        f"digits and 155 of diabetes, 64 hidden units, {facts['epochs']} epochs; alpha chosen on validation rows, the "
+        "gain over the base alone on clean test rows with its 95 % interval; of the "
+        f"{len(facts['rows'])} comparisons in these cards, two or three would leave their interval by chance):",
         "",
         "| method | base | task | metric | base alone | gain | taken (median) | verdict |",
         "|---|---|---|---|---|---|---|---|",
