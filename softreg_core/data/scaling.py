@@ -23,7 +23,8 @@ def _vector(value: Any) -> NDArray[np.float64]:
     Raises:
         ValueError: they are not.
     """
-    if isinstance(value, list | tuple) and not all(type(item) in (int, float) for item in value):
+    is_list = isinstance(value, list | tuple) and all(type(item) in (int, float) for item in value)
+    if not is_list and not isinstance(value, np.ndarray):
         raise ValueError("expected a list of numbers")
     vector = np.asarray(value, dtype=np.float64)
     if vector.ndim != 1 or not np.isfinite(vector).all():

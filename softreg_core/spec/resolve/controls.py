@@ -41,9 +41,7 @@ def filled_monitors(spec: TrainSpec) -> TrainSpec:
     return spec.model_copy(update=update)
 
 
-def check_controls(
-    spec: TrainSpec, shape: InputShape, labels: tuple[str, ...] | None, sizes: SplitSizes, findings: Findings
-) -> None:
+def check_controls(spec: TrainSpec, shape: InputShape, sizes: SplitSizes, findings: Findings) -> None:
     """What cannot go together is refused, each at its own place; `spec` is filled."""
     _check_monitors(spec, findings)
     _check_accumulation(spec, sizes, findings)
@@ -51,10 +49,6 @@ def check_controls(
     training = spec.training
     if training.class_weights is not None and spec.task.kind != "classification":
         findings.refuse("/training/class_weights", f"the task is {spec.task.kind}, which has no classes to weigh")
-    elif isinstance(training.class_weights, dict) and labels is not None:
-        for name in training.class_weights:
-            if name not in labels:
-                findings.refuse("/training/class_weights", f"the target has no class '{name}'" + nearest(name, labels))
     if training.precision == "bfloat16" and spec.resources.device == "cpu":
         findings.refuse(
             "/training/precision", "bfloat16 is offered on CUDA only, where it saves time; the job asks for a CPU"
@@ -68,7 +62,9 @@ def check_class_weights(spec: TrainSpec, labels: tuple[str, ...] | None, finding
         return
     unknown = [label for label in wanted if label not in labels]
     if unknown:
-        findings.refuse("/training/class_weights", f"the target has no class '{unknown[0]}'")
+        findings.refuse(
+            "/training/class_weights", f"the target has no class '{unknown[0]}'" + nearest(unknown[0], labels)
+        )
     elif not any(wanted.get(label, 1.0) for label in labels):
         findings.refuse("/training/class_weights", "every class weighs 0: there is nothing to learn from")
 

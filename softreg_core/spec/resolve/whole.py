@@ -91,7 +91,7 @@ def resolve(spec: TrainSpec, report: DatasetReport) -> Resolution:
     check_class_weights(filled, labels, findings)
     if shape is not None:
         check_network(filled, shape, sizes, findings)
-        check_controls(filled, shape, labels, sizes, findings)
+        check_controls(filled, shape, sizes, findings)
     if findings.problems or shape is None:
         raise findings.refusal()
     outputs = len(labels) if labels else len(targets)

@@ -65,3 +65,12 @@ def cnn():
     from softreg_core.spec.net import CnnSpec
 
     return CnnSpec().model_dump(mode="json")
+
+
+@pytest.mark.parametrize("name", ["mean", "std"])
+@pytest.mark.parametrize("value", [{}, "x", 1, None, [[1.0]], [True]])
+def test_statistics_that_are_no_numbers(forged, name, value):
+    folder = forged("sound", {name: value})
+    with pytest.raises(DataError) as caught:
+        load(folder)
+    assert caught.value.reason == "wrong_format"
