@@ -173,7 +173,7 @@ FAULTS = [
     ("bases", "(pair.prediction - pair.target).double().square()", "(pair.prediction - pair.target).square()", BASES),
     # bases and divergences of classes
     ("class_bases", "return 0.5 * pair.residual().squared", "return pair.residual().squared", BASES),
-    ("class_bases", "return -(q * pair.of_target()).expm1() / q", "return -(q * pair.of_target()).expm1()", BASES),
+    ("class_bases", "return -(q * log_p_B).expm1() / q", "return -(q * log_p_B).expm1()", BASES),
     ("class_bases", "reverse_weight * log_zero * log_p_B.expm1()", "log_zero * log_p_B.expm1()", BASES),
     ("class_bases", "miss_B.pow(gamma)", "log_p_B.exp().pow(gamma)", BASES),
     ("logits", "torch.log_softmax(wide_BK, dim=1)", "torch.log_softmax(wide_BK, dim=0)", BASES),
@@ -187,7 +187,7 @@ FAULTS = [
     ("categorical", "return reverse_B + forward_B", "return reverse_B", CLASSES),
     ("categorical", "return 0.5 * (of_p_B + of_q_B)", "return of_p_B + of_q_B", CLASSES),
     ("categorical", "own_B1 = 1.0 - epsilon + rest_B1", "own_B1 = 1.0 - epsilon", CLASSES),
-    ("categorical", "return reverse_B / ratio_B.log1p()", "return reverse_B / ratio_B.log()", CLASSES),
+    ("categorical", "torch.logaddexp(log_ratio_B, torch.zeros_like(log_ratio_B))", "log_ratio_B", CLASSES),
     ("categorical", "pair.logits / temperature", "pair.logits * temperature", CLASSES),
     ("categorical", "is_open_BK = pair.logits > -torch.inf", "is_open_BK = pair.logits == pair.logits", CLASSES),
     ("categorical", "torch.relu(threshold - entropy_B)", "threshold - entropy_B", CLASSES),
