@@ -67,8 +67,8 @@ def train(
     """Train a model from a spec and a data file.
 
     DIR receives model.safetensors, model.json, the model card README.md, what else `export` in the spec names,
-    spec.json as it was resolved, history.jsonl with a line for each epoch, and checkpoints/. Ctrl-C stops after the
-    step under way and keeps a checkpoint.
+    spec.json as it was resolved, history.jsonl with a line for each epoch (and for each step that the spec wants
+    logged), and checkpoints/. Ctrl-C stops after the step under way and keeps a checkpoint.
     """
     with _complaints():
         wanted = _spec(spec)

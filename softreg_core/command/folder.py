@@ -8,7 +8,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from softreg_core.engine import EpochEnded, TrainingState, load_state, save_state
+from softreg_core.engine import EpochEnded, StepLogged, TrainingState, load_state, save_state
 from softreg_core.errors import DataError
 from softreg_core.spec import TrainSpec, canonical_json
 
@@ -86,14 +86,14 @@ class Folder:
             return best, best
         return last, best
 
-    def note(self, event: EpochEnded) -> None:
+    def note(self, event: EpochEnded | StepLogged) -> None:
         """A line of the history; JSON has no NaN and no infinity: null stands for both."""
         values = {name: value if math.isfinite(value) else None for name, value in event.metrics.items()}
         with self._history.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": event.step, "epoch": event.epoch, **values}) + "\n")
 
     def forget_after(self, step: int) -> None:
-        """Drop lines of epochs that are trained once more."""
+        """Drop lines of epochs and steps that are trained once more."""
         if not self._history.is_file():
             return
         lines = self._history.read_text(encoding="utf-8").splitlines(keepends=True)

@@ -13,7 +13,17 @@ import torch
 
 from softreg_core.command.folder import SCRATCH, Folder
 from softreg_core.command.source import Source
-from softreg_core.engine import CheckpointDue, EpochEnded, Finished, Progress, Started, Stopped, TrainEvent, train
+from softreg_core.engine import (
+    CheckpointDue,
+    EpochEnded,
+    Finished,
+    Progress,
+    Started,
+    StepLogged,
+    Stopped,
+    TrainEvent,
+    train,
+)
 from softreg_core.engine.beside import Teacher
 from softreg_core.errors import ExportError, Problem, SpecError
 from softreg_core.export import DataDocument, export_model, save_model
@@ -85,6 +95,8 @@ def _recorded(events: Iterator[TrainEvent], folder: Folder, watcher: Watcher) ->
                 watcher.began(event)
             case Progress():
                 watcher.advanced(event.step)
+            case StepLogged():
+                folder.note(event)
             case EpochEnded():
                 folder.note(event)
                 watcher.measured(event)

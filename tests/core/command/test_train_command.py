@@ -48,6 +48,16 @@ def test_a_spec_and_a_csv_file_become_a_model_that_loads(command, tmp_path):
     assert json.loads((tmp_path / "run" / "spec.json").read_text())["task"]["target"] == ["price"]
 
 
+def test_the_steps_that_a_spec_wants_logged_are_in_the_history(command, tmp_path):
+    spec = {"training": {"epochs": 2, "batch_size": 8, "log_every": 1, "gradient_terms": 2}}
+    done = command("train", "spec.json", "data.csv", "--out", "run", spec=spec)
+    assert done.exit_code == 0, done.stderr
+    history = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
+    steps = [line["step"] for line in history if "step.loss" in line]
+    assert steps == list(range(1, history[-1]["step"] + 1))
+    assert [line["step"] for line in history if "step.gradient.base" in line] == steps[1::2]
+
+
 def test_a_bound_that_no_longer_holds_is_told_once(command):
     loss = {"alpha": 6.0, "alpha_units": "none", "divergence": {"kind": "article", "variance": {"kind": "residual"}}}
     done = command("train", "spec.json", "data.csv", "--out", "run", spec={"loss": loss, "training": {"epochs": 4}})
