@@ -13,6 +13,7 @@ __all__ = ["HOLDS", "feature_columns", "split_columns", "target_columns", "weigh
 
 HOLDS = {"text": "texts", "image": "images", "sound": "sounds", "sequence": "sequences"}
 _ALONE = tuple(HOLDS)
+_MOST_HINTS = 5
 _TABLE = ("numeric", "category")
 _SHORT_TEXTS = ("category",)
 # What is looked for, in this order, for each `task.input`.
@@ -147,14 +148,20 @@ def _resembles_text(column: ColumnReport) -> bool:
 
 def _found(names: tuple[str, ...], report: DatasetReport, pointer: str, findings: Findings) -> list[ColumnReport]:
     by_name = {column.name: column for column in report.columns}
+    groups: dict[str | None, list[ColumnReport]] = {}
+    for column in report.columns:
+        groups.setdefault(column.group, []).append(column)
     found: list[ColumnReport] = []
+    unknown = 0
     for index, name in enumerate(names):
-        group = [column for column in report.columns if column.group == name]
         at = f"{pointer}/{index}" if len(names) > 1 or pointer.endswith("features") else pointer
         if name in by_name:
             found.append(by_name[name])
-        elif group:
-            found.extend(group)
+        elif name in groups:
+            found.extend(groups[name])
         else:
-            findings.refuse(at, f"the dataset has no column '{name}'" + nearest(name, by_name))
+            unknown += 1
+            # Thousands of names among thousands of columns would take minutes to compare.
+            hint = nearest(name, by_name) if unknown <= _MOST_HINTS else ""
+            findings.refuse(at, f"the dataset has no column '{name}'{hint}")
     return found
