@@ -15,6 +15,8 @@ from softreg_core.errors import DataError
 
 __all__ = ["Cells", "RawCells", "TableCells", "spelled"]
 
+_HIGHEST_RATE = 384_000
+
 
 class Cells(Protocol):
     """Some rows of a dataset. What a cell cannot be is refused with its row, counted from 1, and its column."""
@@ -165,6 +167,8 @@ class RawCells:
         for index, cell in enumerate(self.columns[name]):
             if not isinstance(cell, tuple) or len(cell) != 2 or type(cell[1]) is not int or cell[1] < 1:
                 raise self._wrong("a sound: (samples, samples a second)", name, index)
+            if cell[1] > _HIGHEST_RATE:  # a filter for resampling grows with it
+                raise self._wrong(f"at most {_HIGHEST_RATE} samples a second", name, index)
             found.append((self._array(cell[0], "samples of one channel", 1, name, index).astype(np.float32), cell[1]))
         return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import resource
 
+import numpy as np
 import pytest
 
 from benchmarks.export import encodings, stand_in
@@ -74,3 +75,8 @@ def test_statistics_that_are_no_numbers(forged, name, value):
     with pytest.raises(DataError) as caught:
         load(folder)
     assert caught.value.reason == "wrong_format"
+
+
+def test_a_sound_to_predict_of_a_rate_that_would_take_all_memory(forged):
+    with pytest.raises(DataError, match="at most 384000 samples a second"):
+        load(forged("sound", {})).predict([(np.zeros(10, dtype=np.float32), 10**12)])

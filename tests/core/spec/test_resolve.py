@@ -372,3 +372,10 @@ def test_of_several_columns_of_images_one_has_to_be_named():
     assert "'left', 'right'" in found["/task/features"]
     spec = {"net": {"kind": "cnn"}, "task": {"features": ["right"]}}
     assert resolved(spec, report(*images, PET)).spec.task.features == ("right",)
+
+
+def test_thousands_of_unknown_names_are_refused_with_hints_for_the_first():
+    found = refusals({"task": {"features": [f"age{index}" for index in range(2000)]}}, PEOPLE)
+    unknown = [words for pointer, words in found.items() if pointer.startswith("/task/features/")]
+    assert len(unknown) == 2000
+    assert 0 < sum("did you mean" in words for words in unknown) < 10
