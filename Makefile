@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+# Two processes, each with servers of its own: many tests wait for a process or a server.
+TWO := -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up test test-all lint format bench-service bench-methods cards constraints clean
@@ -22,10 +24,10 @@ up: $(INSTALLED)  ## Start the service here and keep it running (Ctrl-C ends it)
 	$(BIN)/softreg up
 
 test: $(INSTALLED)  ## Every test but the long ones
-	$(BIN)/python -m pytest -m 'not long'
+	$(BIN)/python -m pytest $(TWO) -m 'not long'
 
 test-all: $(INSTALLED)  ## Every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TWO)
 
 lint: $(INSTALLED)  ## Formatting, style, types, import rules
 	$(BIN)/ruff format --check .
