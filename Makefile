@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-# Two processes, each with servers of its own: many tests wait for a process or a server.
+# Two processes with a thread each, and with servers of their own: many tests wait for a process or a server.
 TWO := -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
@@ -24,10 +24,10 @@ up: $(INSTALLED)  ## Start the service here and keep it running (Ctrl-C ends it)
 	$(BIN)/softreg up
 
 test: $(INSTALLED)  ## Every test but the long ones
-	$(BIN)/python -m pytest $(TWO) -m 'not long'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(TWO) -m 'not long'
 
 test-all: $(INSTALLED)  ## Every test
-	$(BIN)/python -m pytest $(TWO)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(TWO)
 
 lint: $(INSTALLED)  ## Formatting, style, types, import rules
 	$(BIN)/ruff format --check .
