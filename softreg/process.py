@@ -67,7 +67,7 @@ def spawn(command: Command) -> subprocess.Popen[bytes]:
             user=account.uid if account else None,
             group=account.gid if account else None,
             extra_groups=[] if account else None,
-            preexec_fn=_die_with_parent(command.orphan_signal),  # noqa: PLW1509  # one thread, and it only calls prctl
+            preexec_fn=_die_with_parent(command.orphan_signal),  # noqa: PLW1509  # one thread, and few calls
         )
     finally:
         os.close(log)
@@ -80,6 +80,8 @@ def _die_with_parent(orphan_signal: signal.Signals | None) -> Callable[[], None]
     libc, parent, number = _LIBC, os.getpid(), int(orphan_signal)
 
     def ask_the_kernel() -> None:
+        # A shell's background job ignores SIGINT and SIGQUIT, and a child inherits that: the signal would be lost.
+        signal.signal(number, signal.SIG_DFL)
         libc.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
         if os.getppid() != parent:  # the parent died before the call above, which then never fires
             os._exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -35,6 +36,15 @@ def test_a_child_dies_with_a_parent_that_is_killed(place: Path, eventually: Call
         assert child.is_running()
         parent.kill()
     eventually(lambda: identity(child.pid) is None)
+
+
+def test_a_child_dies_also_where_the_parent_ignores_the_signal(place: Path) -> None:
+    before = signal.signal(signal.SIGQUIT, signal.SIG_IGN)  # as a shell's background job does
+    try:
+        process = spawn(dataclasses.replace(shell(place, "exec sleep 600"), orphan_signal=signal.SIGQUIT))
+    finally:
+        signal.signal(signal.SIGQUIT, before)
+    assert end(process, signal.SIGQUIT, grace_seconds=30.0) == -signal.SIGQUIT
 
 
 def test_what_a_child_left_behind_is_killed_with_it(place: Path, eventually: Callable[..., None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -73,9 +74,12 @@ def test_its_last_words_and_its_end_are_known(runner) -> None:
 
 def test_one_jobs_log_is_not_the_nexts(runner) -> None:
     warm_runner = runner("for n, line in enumerate(sys.stdin): print('job', n, file=sys.stderr); say(type='done')")
-    for _ in range(2):
+    for number in range(2):
         warm_runner.run(REQUEST)
         until_message(warm_runner)
+        deadline = time.monotonic() + 30.0
+        while f"job {number}" not in warm_runner.log_tail and time.monotonic() < deadline:
+            time.sleep(0.01)  # what it wrote is read by a thread
     warm_runner.end(grace_seconds=5.0)
     assert warm_runner.log_tail == "job 1"
 
