@@ -15,14 +15,13 @@ from softreg_core.data.augment import augmented
 from softreg_core.data.part import Part
 from softreg_core.engine.average import Average
 from softreg_core.engine.beside import Beside
-from softreg_core.engine.forward import Forward, Predicted
-from softreg_core.engine.optimizer import build_optimizer, is_weight, optimizer_tensors, restore_optimizer
+from softreg_core.engine.objective import Objective
+from softreg_core.engine.optimizer import build_optimizer, optimizer_tensors, restore_optimizer
 from softreg_core.engine.perturb import Perturbed, perturbed
 from softreg_core.engine.rates import Rates
 from softreg_core.engine.state import load_tensors
-from softreg_core.engine.terms import Observer, Terms
-from softreg_core.losses import Loss, LossParts
-from softreg_core.penalties import l1, l2, smoothing
+from softreg_core.engine.terms import Observer
+from softreg_core.losses import Loss
 from softreg_core.spec.task_input import ImageInput
 from softreg_core.spec.train import TrainSpec
 
@@ -94,19 +93,14 @@ class Stepper:
         """
         self.net = net
         self.loss = loss
-        # What the optimiser changes, by name: the network's parameters, and the loss's own where it has some.
-        of_loss = {f"loss.{name}": parameter for name, parameter in loss.named_parameters()}
-        self.trained: dict[str, nn.Parameter] = dict(net.named_parameters()) | of_loss
+        self.objective = Objective(spec, net, loss, beside, class_weight=class_weight, is_half=is_half)
+        self.trained = self.objective.trained()
         self.rates = rates
         self._spec = spec
         self._penalties = spec.penalties
         view = spec.task.input
         self._augment = view.augment if isinstance(view, ImageInput) else None
         self._is_perturbed = spec.penalties.mixup > 0.0 or spec.penalties.input_noise > 0.0
-        self._penalised = [
-            p for name, p in dict(net.named_parameters()).items() if spec.penalties.include_biases or is_weight(name, p)
-        ]
-        self._class_weight_K = class_weight
         self._is_in_calls = spec.training.accumulate > 1 or spec.penalties.mixup > 0.0
         self._clip = spec.training.gradient_clip
         # Looked at before the update, where the spec says what to do then; a run that fails looks seldom instead.
@@ -115,7 +109,6 @@ class Stepper:
         self.average = None if average is None else Average(net, average.decay)
         self._buffers = [*net.buffers(), *loss.buffers()]
         self._beside = beside
-        self._forward = Forward(net, loss, spec.training.seed, beside, is_half=is_half)
         self._optimizer = build_optimizer(spec.optimizer, self.trained)
 
     @property
@@ -173,7 +166,7 @@ class Stepper:
             seen = perturbed(batch, self._penalties, self._spec.training.seed, step, is_regression=is_regression)
         if self._spec.training.accumulate > 1:
             return self._accumulate(seen, step, observe)
-        terms = self._terms(seen, step)
+        terms = self.objective.forward(seen, step)
         if observe is not None:
             observe(terms, self.trained)
         terms.total.backward()  # type: ignore[no-untyped-call]
@@ -183,11 +176,11 @@ class Stepper:
         """The gradient of the whole batch, from parts of it one after the other."""
         rows = seen.rows.rows
         size = -(-rows // self._spec.training.accumulate)
-        whole = self._weight(seen.rows)
+        whole = self.objective.weight(seen.rows)
         mass = rows if whole is None else whole.sum().clamp(min=torch.finfo(whole.dtype).tiny)
         found: list[dict[str, Tensor]] = []
         for index, start in enumerate(range(0, rows, size)):
-            terms = self._terms(seen.take(slice(start, start + size)), step, index)
+            terms = self.objective.forward(seen.take(slice(start, start + size)), step, index)
             if observe is not None and index == 0:
                 observe(terms, self.trained)
             part = terms.parts.total.shape[0] if terms.weight is None else terms.weight.sum()
@@ -196,45 +189,6 @@ class Stepper:
             objective.backward()  # type: ignore[no-untyped-call]
             found.append({name: column.detach() for name, column in terms.columns().items()})
         return {name: torch.cat([columns[name] for columns in found]) for name in found[0]}
-
-    def _terms(self, seen: Perturbed, step: int, piece: int = 0) -> Terms:
-        rows, penalties = seen.rows, self._penalties
-        predicted = self._forward(rows, step, piece)
-        weight = self._weight(rows)
-
-        def loss_of(target: Tensor) -> LossParts:
-            parts: LossParts = self.loss(predicted.prediction, target, step=step, weight=weight, **predicted.extras)
-            return parts
-
-        def smoothing_of(target: Tensor) -> Tensor:
-            return self._smoothing(predicted, target, step)
-
-        of_examples = {"label_smoothing": seen.mean(smoothing_of)} if penalties.label_smoothing else {}
-        of_weights = {}
-        if penalties.l1 and self._penalised:
-            of_weights["l1"] = l1(self._penalised, penalties.l1)
-        if penalties.l2 and self._penalised:
-            of_weights["l2"] = l2(self._penalised, penalties.l2)
-        parts = seen.parts(loss_of)
-        weighing = self.loss.weighing
-        alpha = 0.0 if parts.divergence is None else self.loss.weight_of_divergence(step)
-        return Terms(parts, weight, of_examples, of_weights, alpha, weighing.is_convex)
-
-    def _smoothing(self, predicted: Predicted, target: Tensor, step: int) -> Tensor:
-        """What label smoothing adds to the base as it enters the total: of both passes, and less in a convex sum."""
-        base, strength = self._spec.loss.base.kind, self._penalties.label_smoothing
-        excess_B = smoothing(base, predicted.prediction, target, strength)
-        second = predicted.extras.get("second")
-        if second is not None:
-            excess_B = 0.5 * (excess_B + smoothing(base, second, target, strength))
-        weighing = self.loss.weighing
-        return (1.0 - weighing.alpha_at(step)) * excess_B if weighing.is_convex else excess_B
-
-    def _weight(self, rows: Part) -> Tensor | None:
-        if self._class_weight_K is None:
-            return rows.weight
-        of_class = self._class_weight_K[rows.target]
-        return of_class if rows.weight is None else rows.weight * of_class
 
     def _is_sound(self, total_B: Tensor) -> bool:
         """Whether the loss and its gradient are finite; waits for the device."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import Generic, Self, TypeVar
 
 from torch import Tensor, nn
@@ -95,6 +96,23 @@ class Loss(nn.Module, ABC, Generic[Pair]):
         with self._variance.held() if isinstance(self._variance, ResidualVariance) else nullcontext():
             yield
 
+    @contextmanager
+    def given(self, *, alpha: Tensor | None = None, sigma2: Tensor | None = None) -> Iterator[None]:
+        """Compute with tensors of no dimension in place of alpha of the step and of a sigma2 that is a number."""
+        weighing, source = self.weighing, self._variance
+        fixed = source if isinstance(source, FixedVariance) and sigma2 is not None else None
+        before = None if fixed is None else fixed.used
+        if alpha is not None:
+            self.weighing = replace(weighing, given=alpha)
+        if fixed is not None and sigma2 is not None:
+            fixed.used = sigma2
+        try:
+            yield
+        finally:
+            self.weighing = weighing
+            if fixed is not None and before is not None:
+                fixed.used = before
+
     @property
     def sigma2(self) -> float | Tensor | None:
         """The variance that residuals are measured by: a constant, the mean so far, or the last batch's."""
@@ -184,7 +202,7 @@ class Loss(nn.Module, ABC, Generic[Pair]):
 
     def weight_of_divergence(self, step: int) -> float | Tensor:
         """What the divergence is multiplied by in the total of the last call, a call of this step in training."""
-        return self.weighing.alpha_at(step) * self._unit()
+        return self.weighing.used_at(step) * self._unit()
 
     def _unit(self) -> float | Tensor:
         """What alpha is counted in."""

@@ -48,9 +48,9 @@ class FixedVariance(Variance):
         super().__init__()
         self.used = spec.value
 
-    def forward(self, _: Residual) -> float:
-        """The number."""
-        return self.settled()
+    def forward(self, _: Residual) -> float | Tensor:
+        """The number, or the tensor that was given in its place."""
+        return self.used
 
     def settled(self) -> float:
         """The number."""

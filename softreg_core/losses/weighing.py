@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from softreg_core.losses.parts import LossParts
@@ -30,6 +31,8 @@ class Weighing:
     """Of the whole run; a schedule is a function of the share that is done."""
     is_in_sigma2: bool = False
     """alpha is counted in units of sigma2."""
+    given: Tensor | None = None
+    """A tensor of no dimension in place of alpha at every step."""
 
     @property
     def is_ever_positive(self) -> bool:
@@ -48,11 +51,17 @@ class Weighing:
         Raises:
             ValueError: alpha changes over the run, and the run's length is not known.
         """
-        alpha = self.alpha_at(step)
+        alpha = self.used_at(step)
+        if isinstance(alpha, Tensor):
+            return combine(base_B, alpha * unit, torch.where(alpha == 0.0, 0.0, divergence_B), is_convex=self.is_convex)
         if alpha == 0.0:
             # Not multiplied by 0: the base bit for bit, also where K is not finite.
             return LossParts(base_B, base_B, divergence_B)
         return combine(base_B, alpha * unit, divergence_B, is_convex=self.is_convex)
+
+    def used_at(self, step: int | None) -> float | Tensor:
+        """The weight at a step, or the tensor that was given in its place."""
+        return self.alpha_at(step) if self.given is None else self.given
 
     def alpha_at(self, step: int | None) -> float:
         """The weight at a step, or at the end of the run.

@@ -6,6 +6,7 @@ step begins it anew, so that a run that was interrupted at any step draws the ma
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from softreg_core.keyed import seed_of
 
-__all__ = ["Dropout", "Noise", "has_noise", "set_noise"]
+__all__ = ["Dropout", "Noise", "has_noise", "noises_of", "set_noise"]
 
 
 class Noise:
@@ -23,6 +24,7 @@ class Noise:
     def __init__(self) -> None:
         self._seed: int | None = None
         self._generator: torch.Generator | None = None
+        self._given: Iterator[Tensor] | None = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Noise:
         """Generators cannot be copied; a copied network has a stream of its own, which is begun before it trains."""
@@ -35,8 +37,14 @@ class Noise:
         if self._generator is not None:
             self._generator.manual_seed(seed)
 
+    def give(self, uniforms: Iterable[Tensor] | None) -> None:
+        """The numbers that follow are these, in this order, whatever is begun; with None those of the seed again."""
+        self._given = None if uniforms is None else iter(uniforms)
+
     def uniform(self, like: Tensor) -> Tensor:
         """The next numbers from 0 to 1, float32, of the shape and on the device of `like`."""
+        if self._given is not None:
+            return next(self._given)
         if self._seed is None:
             raise RuntimeError("a network that drops is trained after set_noise(net, seed, step)")
         if self._generator is None or self._generator.device != like.device:
@@ -71,7 +79,7 @@ class Dropout(nn.Module):
 
 def has_noise(net: nn.Module) -> bool:
     """Whether two passes over the same rows in training differ."""
-    return bool(_noises(net))
+    return bool(noises_of(net))
 
 
 def set_noise(net: nn.Module, seed: int, step: int, pass_: int = 0) -> None:
@@ -83,7 +91,7 @@ def set_noise(net: nn.Module, seed: int, step: int, pass_: int = 0) -> None:
         step: global step, from 0.
         pass_: number of the pass over the same rows within the step; each has other masks.
     """
-    for noise in _noises(net):
+    for noise in noises_of(net):
         noise.begin(seed_of(seed, "dropout", step, pass_))
 
 
@@ -91,7 +99,8 @@ def set_noise(net: nn.Module, seed: int, step: int, pass_: int = 0) -> None:
 _FOUND: WeakKeyDictionary[nn.Module, tuple[Noise, ...]] = WeakKeyDictionary()
 
 
-def _noises(net: nn.Module) -> tuple[Noise, ...]:
+def noises_of(net: nn.Module) -> tuple[Noise, ...]:
+    """The streams of a network: one, or none."""
     if net not in _FOUND:
         layers = (module for module in net.modules() if isinstance(module, Dropout) and module.rate > 0.0)
         _FOUND[net] = tuple({id(layer.noise): layer.noise for layer in layers}.values())

@@ -15,7 +15,7 @@ from softreg_core.losses.logits import classes
 __all__ = ["SMOOTHED_BASES", "smoothing"]
 
 
-def smoothing(base: str, prediction: Tensor, target: Tensor, strength: float) -> Tensor:
+def smoothing(base: str, prediction: Tensor, target: Tensor, strength: float | Tensor) -> Tensor:
     """The base of the smoothed label minus that of the label itself.
 
     s * [ mean_k base(z, k) - base(z, y) ]; base + this = (1 - s) base(z, y) + s/K sum_k base(z, k)

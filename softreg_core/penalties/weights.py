@@ -10,7 +10,7 @@ from torch import Tensor
 __all__ = ["l1", "l2"]
 
 
-def l1(weights: Iterable[Tensor], strength: float) -> Tensor:
+def l1(weights: Iterable[Tensor], strength: float | Tensor) -> Tensor:
     """Strength * sum |w|; at w = 0 the gradient is 0.
 
     Args:
@@ -26,7 +26,7 @@ def l1(weights: Iterable[Tensor], strength: float) -> Tensor:
     return strength * torch.stack([weight.abs().sum() for weight in weights]).sum()
 
 
-def l2(weights: Iterable[Tensor], strength: float) -> Tensor:
+def l2(weights: Iterable[Tensor], strength: float | Tensor) -> Tensor:
     """Strength / 2 * sum w^2, whose gradient is strength * w.
 
     Args:
