@@ -51,7 +51,8 @@ def build_stepper(
     """A network, its loss, its optimiser, and what stands beside them; and the precision of the network's products."""
     preprocessing = data.preprocessing
     variance = target_variance(data.train.target, preprocessing.outputs, data.train.weight)
-    loss = build_loss(spec.loss, DataMeta(preprocessing.outputs, preprocessing.task, total_steps, variance)).to(device)
+    data_meta = DataMeta(preprocessing.outputs, preprocessing.task, total_steps, variance, are_targets_checked=True)
+    loss = build_loss(spec.loss, data_meta).to(device)
     width = preprocessing.outputs + loss.extra_outputs
     shape, statistics = preprocessing.shape, preprocessing.statistics
     net = build_net(spec.net, shape, width, spec.training.seed, statistics).to(device)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from softreg_core.losses.ratio import log1p_ratio_value, matching
+from softreg_core.losses.ratio import keep, kept, log1p_ratio_value, matching
 
 __all__ = ["article", "inflation"]
 
@@ -73,17 +73,20 @@ class _Gap(torch.autograd.Function):
     share / (sigma2 + d2) by d2, and -share^2 / sigma2 by sigma2.
     """
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, squared_B: Tensor, variance: float | Tensor, factor: float) -> Tensor:
-        ctx.save_for_backward(squared_B, *([variance] if isinstance(variance, Tensor) else []))
-        ctx.number = variance
-        ctx.factor = factor
+    def forward(squared_B: Tensor, variance: float | Tensor, factor: float) -> Tensor:
         return (factor * _gap(squared_B, variance)).to(squared_B.dtype)
 
     @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, float | Tensor, float], _: Tensor) -> None:
+        squared_B, variance, ctx.factor = inputs
+        keep(ctx, squared_B, variance)
+
+    @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor | None, None]:
-        squared_B, *tensors = ctx.saved_tensors
-        variance = tensors[0] if tensors else ctx.number
+        squared_B, variance = kept(ctx)
         total_B = squared_B + variance
         share_B = squared_B / total_B
         part_B = gradients[0] * share_B * ctx.factor

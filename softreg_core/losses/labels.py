@@ -73,7 +73,8 @@ def labels(logits: Tensor, target: Tensor, weight: Tensor | None = None, data_me
     if weight is not None and weight.shape != logits_BC.shape[:1]:
         raise ShapeError(f"weight has shape {tuple(weight.shape)}; ({logits_BC.shape[0]},) is needed")
     logits_BC, target_BC = emptied(logits_BC, weight), emptied(target_BC, weight)
-    _refuse_other_values(target_BC)
+    if data_meta is None or not data_meta.are_targets_checked:
+        _refuse_other_values(target_BC)
     return Labels(logits_BC, target_BC.to(logits_BC.dtype), weight)
 
 

@@ -38,7 +38,7 @@ class Classes(NamedTuple):
     def residual(self) -> Residual:
         """The probabilities against one-hot rows."""
         probability_BK = self.log_probability.exp()
-        one_hot_BK = torch.zeros_like(probability_BK).scatter_(1, self.code, 1.0)
+        one_hot_BK = torch.zeros_like(probability_BK).scatter(1, self.code, 1.0)
         squared_B = (probability_BK - one_hot_BK).square().sum(1)
         return Residual(probability_BK, one_hot_BK, squared_B, self.weight, self.variance)
 
@@ -68,4 +68,4 @@ def classes(logits: Tensor, target: Tensor, weight: Tensor | None = None, data_m
     if weight is not None and weight.shape != target.shape:
         raise ShapeError(f"weight has shape {tuple(weight.shape)}; ({target.shape[0]},) is needed")
     wide_BK = emptied(widened(logits), weight)
-    return Classes(wide_BK, torch.log_softmax(wide_BK, dim=1), class_codes(target, logits.shape[1]), weight)
+    return Classes(wide_BK, torch.log_softmax(wide_BK, dim=1), class_codes(target, logits.shape[1], data_meta), weight)

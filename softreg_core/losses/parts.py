@@ -20,6 +20,9 @@ class DataMeta:
     """Optimiser steps of the whole run; needed in training by an alpha that changes over it."""
     target_variance: float | None = None
     """Of the training targets, averaged over the outputs; needed by variance `target`. See `target_variance`."""
+    are_targets_checked: bool = False
+    """Every class code and label was looked at when the data was prepared: no call looks again, which would wait for
+    the device and cannot be traced."""
 
 
 class LossParts(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["log1p_ratio", "log1p_ratio_value", "matching"]
+__all__ = ["keep", "kept", "log1p_ratio", "log1p_ratio_value", "matching"]
 
 # Above this ratio ln(1 + u) equals ln(u) in float64, and ln(d2) - ln(sigma2) needs no u that could overflow.
 _FAR = 1e16
@@ -44,19 +44,35 @@ def matching(variance: float | Tensor, squared_B: Tensor) -> float | Tensor:
     return variance.expand_as(squared_B) if isinstance(variance, Tensor) else variance
 
 
+def keep(ctx: Any, squared_B: Tensor, variance: float | Tensor) -> None:
+    """For the backward of a function of the two: tensors where autograd looks after them."""
+    is_tensor = isinstance(variance, Tensor)
+    ctx.save_for_backward(squared_B, *([variance] if is_tensor else []))
+    ctx.number = None if is_tensor else variance
+
+
+def kept(ctx: Any) -> tuple[Tensor, float | Tensor]:
+    """What `keep` was given."""
+    squared_B, *tensors = ctx.saved_tensors
+    return squared_B, tensors[0] if tensors else ctx.number
+
+
 class _Log1pRatio(torch.autograd.Function):
     """Autograd through `where` would give 0 * inf = NaN from the branch not taken; the closed form cannot."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, squared_B: Tensor, variance: float | Tensor) -> Tensor:
-        ctx.save_for_backward(squared_B, *([variance] if isinstance(variance, Tensor) else []))
-        ctx.number = variance
+    def forward(squared_B: Tensor, variance: float | Tensor) -> Tensor:
         return log1p_ratio_value(squared_B, variance).to(squared_B.dtype)
 
     @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, float | Tensor], _: Tensor) -> None:
+        keep(ctx, *inputs)
+
+    @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor | None]:
-        squared_B, *tensors = ctx.saved_tensors
-        variance = tensors[0] if tensors else ctx.number
+        squared_B, variance = kept(ctx)
         total_B = squared_B + variance
         by_variance_B = -gradients[0] * (squared_B / total_B) / variance if ctx.needs_input_grad[1] else None
         return gradients[0] / total_B, by_variance_B

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from softreg_core.losses.ratio import matching
+from softreg_core.losses.ratio import keep, kept, matching
 
 __all__ = ["geman_mcclure", "welsch"]
 
@@ -58,14 +58,19 @@ def welsch(squared_B: Tensor, variance: float | Tensor = 1.0) -> Tensor:
 class _GemanMcClure(torch.autograd.Function):
     """With s = sigma2 + d2 the slope is sigma2 / (2 s^2); autograd would get it as 1/s - d2/s^2, which cancels."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, squared_B: Tensor, variance: float | Tensor) -> Tensor:
-        _keep(ctx, squared_B, variance)
+    def forward(squared_B: Tensor, variance: float | Tensor) -> Tensor:
         return 0.5 * (squared_B / (squared_B + variance))
 
     @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, float | Tensor], _: Tensor) -> None:
+        keep(ctx, *inputs)
+
+    @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor | None]:
-        squared_B, variance = _kept(ctx)
+        squared_B, variance = kept(ctx)
         total_B = squared_B + variance
         part_B = 0.5 * gradients[0] / total_B
         by_variance_B = -part_B * (squared_B / total_B) if ctx.needs_input_grad[1] else None
@@ -75,26 +80,21 @@ class _GemanMcClure(torch.autograd.Function):
 class _Welsch(torch.autograd.Function):
     """The slope is exp(-u) / (2 sigma2); autograd would get exp(-u) from 1 - (1 - exp(-u)), which cancels."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, squared_B: Tensor, variance: float | Tensor) -> Tensor:
-        _keep(ctx, squared_B, variance)
+    def forward(squared_B: Tensor, variance: float | Tensor) -> Tensor:
         return -0.5 * (-squared_B / variance).expm1()
 
     @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, float | Tensor], _: Tensor) -> None:
+        keep(ctx, *inputs)
+
+    @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor | None]:
-        squared_B, variance = _kept(ctx)
+        squared_B, variance = kept(ctx)
         ratio_B = (squared_B / variance).clamp(max=_FAR)
         # In two halves: exp(-u) alone would lose digits below the smallest normal number, where the quotient is above.
         root_B = (-0.5 * ratio_B).exp()
         part_B = 0.5 * gradients[0] * (root_B / variance) * root_B
         return part_B, -part_B * ratio_B if ctx.needs_input_grad[1] else None
-
-
-def _keep(ctx: Any, squared_B: Tensor, variance: float | Tensor) -> None:
-    ctx.save_for_backward(squared_B, *([variance] if isinstance(variance, Tensor) else []))
-    ctx.number = variance
-
-
-def _kept(ctx: Any) -> tuple[Tensor, float | Tensor]:
-    squared_B, *tensors = ctx.saved_tensors
-    return squared_B, tensors[0] if tensors else ctx.number

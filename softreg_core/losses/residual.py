@@ -81,16 +81,17 @@ def widened(values: Tensor) -> Tensor:
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
 
 
-def class_codes(codes_B: Tensor, classes: int) -> Tensor:
+def class_codes(codes_B: Tensor, classes: int, data_meta: DataMeta | None = None) -> Tensor:
     """Class codes as int64, (B, 1), the index of `gather` and `scatter`.
 
-    They are looked at on the CPU only: on a GPU every step would wait for the answer, and `prepare` has looked at
-    all of them once.
+    They are looked at on the CPU only, where nobody waits for the answer, and not where `data_meta` says that all
+    of them were looked at.
 
     Raises:
         DataError: a code is not in 0 .. classes - 1; the row, counted from 1 within the batch, is named.
     """
-    if codes_B.device.type == "cpu" and codes_B.numel():
+    is_checked = data_meta is not None and data_meta.are_targets_checked
+    if not is_checked and codes_B.device.type == "cpu" and codes_B.numel():
         low, high = torch.aminmax(codes_B)
         if low.item() < 0 or high.item() >= classes:
             row = int(torch.argmax(((codes_B < 0) | (codes_B >= classes)).int())) + 1
@@ -103,7 +104,7 @@ def class_codes(codes_B: Tensor, classes: int) -> Tensor:
 def _target(prediction_BC: Tensor, target: Tensor, data_meta: DataMeta | None) -> Tensor:
     if not target.is_floating_point():
         if data_meta is None or data_meta.task == "classification":
-            return _one_hot(prediction_BC, target)
+            return _one_hot(prediction_BC, target, data_meta)
         target = target.to(prediction_BC.dtype)
     target_BC = target.unsqueeze(1) if target.ndim == 1 else target
     if target_BC.shape != prediction_BC.shape:
@@ -121,9 +122,11 @@ def _variance(prediction_BC: Tensor, variance: Tensor | None) -> Tensor | None:
     return variance_BX.to(prediction_BC.dtype)
 
 
-def _one_hot(prediction_BC: Tensor, codes: Tensor) -> Tensor:
+def _one_hot(prediction_BC: Tensor, codes: Tensor, data_meta: DataMeta | None) -> Tensor:
     if codes.ndim != 1 or codes.shape[0] != prediction_BC.shape[0]:
         raise ShapeError(f"class codes have shape {tuple(codes.shape)}; ({prediction_BC.shape[0]},) is needed")
     if prediction_BC.shape[1] < 2:
         raise ShapeError("integer targets are class codes and need two outputs or more; give floats for regression")
-    return torch.zeros_like(prediction_BC).scatter_(1, class_codes(codes, prediction_BC.shape[1]), 1.0)
+    codes_B1 = class_codes(codes, prediction_BC.shape[1], data_meta)
+    # Not in place: under `vmap` that would be a loop, where predictions are of many and codes of one.
+    return torch.zeros_like(prediction_BC).scatter(1, codes_B1, 1.0)
