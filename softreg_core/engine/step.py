@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -96,7 +97,7 @@ class Stepper:
         self.objective = Objective(spec, net, loss, beside, class_weight=class_weight, is_half=is_half)
         self.trained = self.objective.trained()
         self.rates = rates
-        self._spec = spec
+        self.spec = spec
         self._penalties = spec.penalties
         view = spec.task.input
         self._augment = view.augment if isinstance(view, ImageInput) else None
@@ -159,12 +160,12 @@ class Stepper:
 
     def _backward(self, batch: Part, step: int, observe: Observer | None) -> dict[str, Tensor]:
         if self._augment is not None:
-            batch = augmented(batch, self._augment, self._spec.training.seed, step)
+            batch = augmented(batch, self._augment, self.spec.training.seed, step)
         seen = Perturbed(batch)
         if self._is_perturbed:
-            is_regression = self._spec.task.kind == "regression"
-            seen = perturbed(batch, self._penalties, self._spec.training.seed, step, is_regression=is_regression)
-        if self._spec.training.accumulate > 1:
+            is_regression = self.spec.task.kind == "regression"
+            seen = perturbed(batch, self._penalties, self.spec.training.seed, step, is_regression=is_regression)
+        if self.spec.training.accumulate > 1:
             return self._accumulate(seen, step, observe)
         terms = self.objective.forward(seen, step)
         if observe is not None:
@@ -175,7 +176,7 @@ class Stepper:
     def _accumulate(self, seen: Perturbed, step: int, observe: Observer | None) -> dict[str, Tensor]:
         """The gradient of the whole batch, from parts of it one after the other."""
         rows = seen.rows.rows
-        size = -(-rows // self._spec.training.accumulate)
+        size = -(-rows // self.spec.training.accumulate)
         whole = self.objective.weight(seen.rows)
         mass = rows if whole is None else whole.sum().clamp(min=torch.finfo(whole.dtype).tiny)
         found: list[dict[str, Tensor]] = []
@@ -212,6 +213,13 @@ class Stepper:
             more=average | ({} if self._beside is None else self._beside.tensors()),
             numbers=numbers | ({} if self._beside is None else self._beside.numbers()),
         )
+
+    def put_moments(self, moments: Mapping[str, Mapping[str, Tensor]], count: float) -> None:
+        """The optimiser's state, by parameter and quantity, after so many steps."""
+        tensors = {f"{name}/{quantity}": tensor for name, kept in moments.items() for quantity, tensor in kept.items()}
+        if self.spec.optimizer.kind != "sgd":  # which counts no steps
+            tensors |= {f"{name}/step": torch.tensor(count, dtype=torch.float32) for name in moments}
+        restore_optimizer(self._optimizer, self.trained, tensors)
 
     def put(self, captured: Captured) -> None:
         """Go on from what `live` gave, or from copies of it.

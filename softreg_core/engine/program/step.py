@@ -1,0 +1,180 @@
+"""One optimiser step as a function of tensors."""
+
+# P series of the loss, B examples of a batch
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from softreg_core.data.part import Part
+from softreg_core.engine.objective import Objective
+from softreg_core.engine.optimizer import is_weight
+from softreg_core.engine.perturb import Perturbed
+from softreg_core.engine.program.updates import UPDATES, Moments, moments_of
+from softreg_core.engine.step import Stepper
+from softreg_core.nets.noise import noises_of
+from softreg_core.spec.train import TrainSpec
+
+__all__ = ["PureStep", "Standing", "Told", "standing_of", "take_over", "traced"]
+
+Numbers = Mapping[str, Tensor]
+
+
+class Standing(NamedTuple):
+    """Everything that a step changes."""
+
+    trained: dict[str, Tensor]
+    """By name, as `Objective.trained`."""
+    buffers: dict[str, Tensor]
+    """Of network and loss, by their names in the objective: `net.` and `loss.` before their own."""
+    moments: dict[str, Moments]
+    """Of the optimiser, by parameter."""
+    count: Tensor
+    """float64 (): optimiser steps done."""
+
+
+class Told(NamedTuple):
+    """What the objective says of a batch."""
+
+    total: Tensor
+    """(): what is minimised."""
+    sums_P: Tensor
+    """float64: of each series the sum of w_b v_b over the examples; see `PureStep.series`."""
+    buffers: dict[str, Tensor]
+    """After the pass."""
+
+
+class PureStep:
+    """The step of a spec; it keeps nothing from call to call, and changes no tensor that it is given."""
+
+    def __init__(self, spec: TrainSpec, objective: Objective) -> None:
+        """`objective` is copied: what a trace leaves in a module must not reach a run."""
+        self._spec = spec
+        self._objective = copy.deepcopy(objective).train()
+        self._trained_names = tuple(objective.trained())
+        self._noises = noises_of(self._objective.net)
+        self.series: tuple[str, ...] = ()
+        """What `sums_P` are of, known after the first call: `total`, `base` and so on; the last is `weight`, of which
+        the sum is that of the weights themselves."""
+
+    def told(
+        self,
+        trained: Mapping[str, Tensor],
+        buffers: Mapping[str, Tensor],
+        numbers: Numbers,
+        rows: Part,
+        uniforms: Sequence[Tensor] = (),
+    ) -> Told:
+        """The objective; may be differentiated by `trained`, and batched by `torch.vmap`.
+
+        Args:
+            trained: as in `Standing`.
+            buffers: as in `Standing`.
+            numbers: of no dimension, those of `number_names`.
+            rows: a batch.
+            uniforms: what the layers that drop draw, in the order in which they draw.
+        """
+        within = {_within(name): tensor for name, tensor in trained.items()}
+        # Statistics of batch norm and means of the loss are moved in place.
+        moved = {name: tensor.clone() for name, tensor in buffers.items()}
+        for noise in self._noises:
+            noise.give(uniforms)
+        with self._objective.given(numbers):
+            terms = functional_call(self._objective, within | moved, (Perturbed(rows), 0), strict=True)
+        columns = {name: column.detach() for name, column in terms.columns().items()}
+        weight = columns.pop("weight", None)
+        self.series = (*columns, "weight")
+        values_PB = torch.stack(list(columns.values())).double()
+        mass = values_PB.new_full((), values_PB.shape[1]) if weight is None else weight.double().sum()
+        # Taken out before it is multiplied: 0 * inf is NaN, and a row that does not count may hold anything.
+        counted_PB = values_PB if weight is None else torch.where(weight > 0, values_PB, 0.0) * weight
+        return Told(terms.total, torch.cat([counted_PB.sum(1), mass.reshape(1)]), moved)
+
+    def updated(
+        self, standing: Standing, gradients: Mapping[str, Tensor], buffers: dict[str, Tensor], numbers: Numbers
+    ) -> tuple[Standing, Tensor | None]:
+        """Clip and update; the norm of the gradients, float64 (), where the spec clips.
+
+        What has no gradient stays as it is, without decay too, as torch's optimisers leave it.
+        """
+        clip, norm = self._spec.training.gradient_clip, None
+        if clip is not None:
+            norm = torch.stack([gradient.square().sum() for gradient in gradients.values()]).sum().sqrt()
+            factor = (clip / (norm + 1e-6)).clamp(max=1.0)
+            gradients = {name: gradient * factor for name, gradient in gradients.items()}
+        count = standing.count + 1.0
+        shared = {"learning_rate": numbers["learning_rate"], "count": count}
+        trained, moments = dict(standing.trained), dict(standing.moments)
+        for name, gradient in gradients.items():
+            parameter = trained[name]
+            decays = "weight_decay" in numbers and is_weight(name, parameter)
+            of_this = shared | ({"weight_decay": numbers["weight_decay"]} if decays else {})
+            trained[name], moments[name] = UPDATES[self._spec.optimizer.kind](
+                self._spec.optimizer, parameter, gradient, moments[name], of_this
+            )
+        return Standing(trained, buffers, moments, count), None if norm is None else norm.double()
+
+    def __call__(
+        self, standing: Standing, numbers: Numbers, rows: Part, uniforms: Sequence[Tensor] = ()
+    ) -> tuple[Standing, Tensor]:
+        """One step.
+
+        Returns:
+            Where it leads, and the sums of `Told`; where the spec clips, the series `gradient_norm` stands before the
+            last.
+        """
+        leaves = {name: tensor.detach().requires_grad_() for name, tensor in standing.trained.items()}
+        told = self.told(leaves, standing.buffers, numbers, rows, uniforms)
+        found = torch.autograd.grad(told.total, list(leaves.values()), allow_unused=True)
+        gradients = {name: g for name, g in zip(leaves, found, strict=True) if g is not None}
+        with torch.no_grad():
+            after, norm = self.updated(standing, gradients, told.buffers, numbers)
+            sums_P = told.sums_P.detach()
+            if norm is not None:
+                self.series = (*self.series[:-1], "gradient_norm", "weight")
+                sums_P = torch.cat([sums_P[:-1], (norm * sums_P[-1]).reshape(1), sums_P[-1:]])
+        return after, sums_P
+
+
+def _within(name: str) -> str:
+    """The name in the objective of what is trained."""
+    return name if name.startswith("loss.") else f"net.{name}"
+
+
+def traced(function: Callable[..., Any], *example: Any) -> torch.fx.GraphModule:
+    """`function` as a flat list of operations, for arguments of the shapes and dtypes of the example."""
+    return make_fx(function)(*example)
+
+
+def standing_of(stepper: Stepper) -> Standing:
+    """Where a stepper stands; copies."""
+    kept, moments, count = stepper.live().optimizer, {}, 0.0
+    for name, parameter in stepper.trained.items():
+        start = moments_of(stepper.spec.optimizer, parameter.detach())
+        found = {quantity: kept.get(f"{name}/{quantity}") for quantity in start}
+        moments[name] = {q: zeros if found[q] is None else found[q].clone() for q, zeros in start.items()}
+        count = max(count, float(kept.get(f"{name}/step", 0.0)))
+    buffers = {name: tensor.clone() for name, tensor in stepper.objective.named_buffers()}
+    return Standing(
+        {name: parameter.detach().clone() for name, parameter in stepper.trained.items()},
+        buffers,
+        moments,
+        torch.tensor(count, dtype=torch.float64),
+    )
+
+
+@torch.no_grad()
+def take_over(stepper: Stepper, standing: Standing) -> None:
+    """Let a stepper stand where a program came to; it may go on from there by steps of its own."""
+    for name, parameter in stepper.trained.items():
+        parameter.copy_(standing.trained[name])
+    for name, buffer in stepper.objective.named_buffers():
+        buffer.copy_(standing.buffers[name])
+    stepper.put_moments(standing.moments, float(standing.count))
