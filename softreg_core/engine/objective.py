@@ -109,7 +109,8 @@ class Objective(nn.Module):
         of_examples = {}
         if "label_smoothing" in strengths:
             of_examples["label_smoothing"] = seen.mean(lambda target: self._smoothing(predicted, target, step))
-        weights = [self.net.get_parameter(name) for name in self._penalised]
+        named = dict(self.net.named_parameters())  # by name, not kept: other tensors may stand in their places
+        weights = [named[name] for name in self._penalised]
         sizes = {"l1": l1, "l2": l2} if weights else {}
         return of_examples, {name: size(weights, strengths[name]) for name, size in sizes.items() if name in strengths}
 

@@ -53,7 +53,8 @@ class Weighing:
         """
         alpha = self.used_at(step)
         if isinstance(alpha, Tensor):
-            return combine(base_B, alpha * unit, torch.where(alpha == 0.0, 0.0, divergence_B), is_convex=self.is_convex)
+            counted_B = torch.where(alpha == 0.0, 0.0, divergence_B)
+            return combine(base_B, alpha * unit, counted_B, is_convex=self.is_convex)._replace(divergence=divergence_B)
         if alpha == 0.0:
             # Not multiplied by 0: the base bit for bit, also where K is not finite.
             return LossParts(base_B, base_B, divergence_B)

@@ -67,7 +67,10 @@ def structure_of(spec: TrainSpec) -> dict[str, Any]:
     step["optimizer"].pop("weight_decay", None)
     step["net"].pop("initialization", None)
     training = spec.training
-    step["training"] = {"gradient_clip": training.gradient_clip, "has_class_weights": training.class_weights is not None}
+    step["training"] = {
+        "gradient_clip": training.gradient_clip,
+        "has_class_weights": training.class_weights is not None,
+    }
     step["include_biases"] = spec.penalties.include_biases
     step["numbers"] = list(number_names(spec))
     return step

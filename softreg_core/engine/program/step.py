@@ -36,7 +36,7 @@ class Standing(NamedTuple):
     """Of network and loss, by their names in the objective: `net.` and `loss.` before their own."""
     moments: dict[str, Moments]
     """Of the optimiser, by parameter."""
-    count: Tensor
+    steps: Tensor
     """float64 (): optimiser steps done."""
 
 
@@ -45,8 +45,8 @@ class Told(NamedTuple):
 
     total: Tensor
     """(): what is minimised."""
-    sums_P: Tensor
-    """float64: of each series the sum of w_b v_b over the examples; see `PureStep.series`."""
+    sums: Tensor
+    """float64 (P,): of each series the sum of w_b v_b over the examples; see `PureStep.series`."""
     buffers: dict[str, Tensor]
     """After the pass."""
 
@@ -61,7 +61,7 @@ class PureStep:
         self._trained_names = tuple(objective.trained())
         self._noises = noises_of(self._objective.net)
         self.series: tuple[str, ...] = ()
-        """What `sums_P` are of, known after the first call: `total`, `base` and so on; the last is `weight`, of which
+        """What `sums` are of, known after the first call: `total`, `base` and so on; the last is `weight`, of which
         the sum is that of the weights themselves."""
 
     def told(
@@ -109,7 +109,7 @@ class PureStep:
             norm = torch.stack([gradient.square().sum() for gradient in gradients.values()]).sum().sqrt()
             factor = (clip / (norm + 1e-6)).clamp(max=1.0)
             gradients = {name: gradient * factor for name, gradient in gradients.items()}
-        count = standing.count + 1.0
+        count = standing.steps + 1.0
         shared = {"learning_rate": numbers["learning_rate"], "count": count}
         trained, moments = dict(standing.trained), dict(standing.moments)
         for name, gradient in gradients.items():
@@ -136,7 +136,7 @@ class PureStep:
         gradients = {name: g for name, g in zip(leaves, found, strict=True) if g is not None}
         with torch.no_grad():
             after, norm = self.updated(standing, gradients, told.buffers, numbers)
-            sums_P = told.sums_P.detach()
+            sums_P = told.sums.detach()
             if norm is not None:
                 self.series = (*self.series[:-1], "gradient_norm", "weight")
                 sums_P = torch.cat([sums_P[:-1], (norm * sums_P[-1]).reshape(1), sums_P[-1:]])
@@ -158,8 +158,7 @@ def standing_of(stepper: Stepper) -> Standing:
     kept, moments, count = stepper.live().optimizer, {}, 0.0
     for name, parameter in stepper.trained.items():
         start = moments_of(stepper.spec.optimizer, parameter.detach())
-        found = {quantity: kept.get(f"{name}/{quantity}") for quantity in start}
-        moments[name] = {q: zeros if found[q] is None else found[q].clone() for q, zeros in start.items()}
+        moments[name] = {q: kept.get(f"{name}/{q}", zeros).clone() for q, zeros in start.items()}
         count = max(count, float(kept.get(f"{name}/step", 0.0)))
     buffers = {name: tensor.clone() for name, tensor in stepper.objective.named_buffers()}
     return Standing(
@@ -177,4 +176,4 @@ def take_over(stepper: Stepper, standing: Standing) -> None:
         parameter.copy_(standing.trained[name])
     for name, buffer in stepper.objective.named_buffers():
         buffer.copy_(standing.buffers[name])
-    stepper.put_moments(standing.moments, float(standing.count))
+    stepper.put_moments(standing.moments, float(standing.steps))
