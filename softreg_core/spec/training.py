@@ -95,6 +95,9 @@ class TrainingSpec(SpecModel):
     )
     """When the gradients of base and divergence are taken apart: at the last step of each epoch, or every so many
     steps. Each time costs two backward passes more."""
+    engine: Annotated[Literal["auto", "eager", "compiled", "cudagraph"], _later("auto")] = "auto"
+    """How steps are run: `eager`, one operation after the other; `compiled`, as one program of the machine;
+    `cudagraph`, as one recorded launch on a GPU. `auto`: what ends the job sooner on the machine that runs it."""
 
 
 class CheckpointsSpec(SpecModel):

@@ -6,6 +6,7 @@ from typing import Any
 
 from softreg_core.spec.alpha import largest_alpha
 from softreg_core.spec.divergences import CategoricalSpec
+from softreg_core.spec.engine import misfit_of_engine
 from softreg_core.spec.estimate import rows_of_batch
 from softreg_core.spec.fit import couples_a_batch, misfit_of_monitor
 from softreg_core.spec.inputs import InputShape
@@ -47,6 +48,9 @@ def check_controls(spec: TrainSpec, shape: InputShape, sizes: SplitSizes, findin
     _check_accumulation(spec, sizes, findings)
     _check_penalties(spec, shape, findings)
     training = spec.training
+    misfit = misfit_of_engine(spec)
+    if misfit is not None:
+        findings.refuse("/training/engine", misfit)
     if training.class_weights is not None and spec.task.kind != "classification":
         findings.refuse("/training/class_weights", f"the task is {spec.task.kind}, which has no classes to weigh")
     if training.precision == "bfloat16" and spec.resources.device == "cpu":

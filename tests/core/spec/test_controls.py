@@ -38,6 +38,10 @@ def advice(table=CLASSES, **spec):
         ),
         (CLASSES, {"net": {"norm": "batch"}, "training": {"accumulate": 2}}, "/training/accumulate", "norm 'batch'"),
         (CLASSES, {"training": {"batch_size": 8, "accumulate": 9}}, "/training/accumulate", "9 parts"),
+        (CLASSES, {"training": {"engine": "cudagraph"}, "resources": {"device": "cpu"}}, "/training/engine", "CUDA"),
+        (CLASSES, {"training": {"engine": "compiled", "accumulate": 2}}, "/training/engine", "one piece"),
+        (CLASSES, {"training": {"engine": "compiled"}, "optimizer": {"kind": "muon"}}, "/training/engine", "muon"),
+        (CLASSES, {"training": {"engine": "compiled"}, "penalties": {"mixup": 0.2}}, "/training/engine", "mixup"),
         (CLASSES, {"penalties": {"label_smoothing": 0.1}}, "/penalties/label_smoothing", "half_squared_error"),
         (VALUES, {"penalties": {"label_smoothing": 0.1}}, "/penalties/label_smoothing", "classes"),
         (
