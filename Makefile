@@ -2,11 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+# What the benchmarks compare with, apart: their versions need not agree with ours.
+PEERS := .venv-bench/.installed
 # Two processes with a thread each, and with servers of their own: many tests wait for a process or a server.
 TWO := -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-all lint format bench-service bench-methods cards constraints clean
+.PHONY: help demo up test test-all lint format bench-train bench-service bench-methods cards constraints clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 18
@@ -39,6 +41,14 @@ format: $(INSTALLED)  ## Format the code and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+$(PEERS): benchmarks/peers.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers.txt
+	@touch $@
+
+bench-train: $(INSTALLED) $(PEERS)  ## Training in each tier against Keras, Lightning, skorch, a bare loop and JAX
+	$(BIN)/python -m benchmarks.train $(OPTIONS)
+
 bench-service: $(INSTALLED)  ## Submit to succeeded, on a warm worker
 	$(BIN)/python -m benchmarks.service
 
@@ -58,4 +68,4 @@ constraints: $(INSTALLED)  ## Write constraints.txt from what is installed
 	mv .venv/new constraints.txt
 
 clean:  ## Remove the virtual environment and every cache
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	rm -rf .venv .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

@@ -1,0 +1,200 @@
+"""Runs every side in rounds, one after the other, each in a process of its own, and compares what they give.
+
+A side's figure is optimiser steps per second of one model from the second epoch on, validation included. Two sides are
+compared round by round, and the median of these ratios is reported: what slows the machine for a while slows both.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.report import median
+from benchmarks.train.job import Outcome, measure
+from benchmarks.train.side import Job
+from benchmarks.train.sides import SIDES, Side
+
+__all__ = ["Reading", "compare", "ratio", "rows_of", "tolerances"]
+
+ROOT = Path(__file__).parents[2]
+_SECONDS = 600.0
+# One thread where it can be set; the sides set their own library's too.
+_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
+    "JAX_PLATFORMS": "cpu",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "CUDA_VISIBLE_DEVICES": "",
+    "PYTHONPATH": str(ROOT),
+}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One process of one side."""
+
+    steps_per_s: float
+    """Of one model: a pack of 64 takes 64 a step."""
+    steps_per_cpu_s: float
+    """The same by the time of all its threads, which other work on the machine hardly changes."""
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A side that could not be measured."""
+
+    reason: str
+
+
+def compare(
+    names: Sequence[str], job: Job, rounds: int, peers_python: Path
+) -> tuple[dict[str, list[Reading]], dict[str, str]]:
+    """Readings of each side, a round after the other; and why a side has none."""
+    readings: dict[str, list[Reading]] = {name: [] for name in names}
+    failures: dict[str, str] = {}
+    with tempfile.TemporaryDirectory(prefix="softreg-bench-") as folder:
+        job_path = Path(folder) / "job.npz"
+        job.write(job_path)
+        for number in range(rounds):
+            for name in names:
+                if name in failures:
+                    continue
+                found = _run(SIDES[name], job, job_path, peers_python)
+                if isinstance(found, Failure):
+                    failures[name] = found.reason
+                    readings[name] = []
+                    print(f"  {name}: {found.reason}", file=sys.stderr, flush=True)
+                else:
+                    readings[name].append(found)
+                    print(
+                        f"  round {number + 1}, {name}: {found.steps_per_s:,.0f} steps/s", file=sys.stderr, flush=True
+                    )
+    return readings, failures
+
+
+def _run(side: Side, job: Job, job_path: Path, peers_python: Path) -> Reading | Failure:
+    python = str(peers_python) if side.is_peer else sys.executable
+    if side.is_peer and not peers_python.exists():
+        return Failure("its environment is not installed: make bench-train does it")
+    result = job_path.with_name("result.npz")
+    command = [python, "-m", *side.module, str(job_path), str(result), str(side.repeats)]
+    try:
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=os.environ | _ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Failure(f"not done after {_SECONDS:.0f} s")
+    if done.returncode:
+        return Failure(_last_word(done.stderr) or f"exit code {done.returncode}")
+    with np.load(result, allow_pickle=False) as arrays:
+        wall, cpu = np.median(arrays["seconds"], axis=0)
+        steps = job.steps_per_epoch * int(arrays["models"])
+        weights = (arrays["hidden"], arrays["hidden_bias"], arrays["output"], arrays["output_bias"])
+        return Reading(float(steps / wall), float(steps / cpu), measure(job, weights))
+
+
+def _last_word(errors: str) -> str:
+    """The line that names the error; what pydantic says of it is indented below."""
+    lines = [line for line in errors.splitlines() if line.strip() and not line.startswith(" ")]
+    return lines[-1][:200] if lines else ""
+
+
+def ratio(
+    readings: Mapping[str, Sequence[Reading]], ours: str, theirs: str, *, is_cpu_time: bool = False
+) -> float | None:
+    """The median over rounds of how many times faster; None where a side was not measured."""
+    quantity = "steps_per_cpu_s" if is_cpu_time else "steps_per_s"
+    pairs = list(zip(readings.get(ours, ()), readings.get(theirs, ()), strict=False))
+    if not pairs:
+        return None
+    return median(getattr(our, quantity) / getattr(their, quantity) for our, their in pairs)
+
+
+def tolerances(job: Job, runs: int = 8) -> dict[bool, tuple[float, float]]:
+    """Mean and tolerance of the final training loss: by plain runs, not by hand.
+
+    By whether the order is the same. The same order: runs whose initial weights were moved by one unit in the last
+    place. Another order: runs with other permutations. The tolerance is three deviations, and 1 % at least.
+    """
+    from benchmarks.train.peers.plain import train
+    from benchmarks.train.side import Clock
+
+    generator = np.random.default_rng(0)
+    found = {}
+    for has_same_order in (True, False):
+        losses = []
+        for _ in range(runs):
+            changed = _moved(job, generator) if has_same_order else _reordered(job, generator)
+            losses.append(measure(job, train(changed, Clock())).train_loss)
+        mean = statistics.fmean(losses)
+        found[has_same_order] = (mean, max(0.01 * mean, 3.0 * statistics.stdev(losses)))
+    return found
+
+
+def _moved(job: Job, generator: np.random.Generator) -> Job:
+    def moved(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        toward = np.where(generator.random(array.shape) < 0.5, -np.inf, np.inf).astype(array.dtype)
+        there: np.ndarray[Any, Any] = np.nextafter(array, toward)
+        return there
+
+    return Job(
+        **{
+            **vars(job),
+            "hidden": moved(job.hidden),
+            "output": moved(job.output),
+        }
+    )
+
+
+def _reordered(job: Job, generator: np.random.Generator) -> Job:
+    return Job(**{**vars(job), "order": generator.permuted(job.order, axis=1)})
+
+
+def rows_of(
+    readings: Mapping[str, Sequence[Reading]], failures: Mapping[str, str], bounds: Mapping[bool, tuple[float, float]]
+) -> list[dict[str, Any]]:
+    """A row for each side."""
+    rows = []
+    for name, found in readings.items():
+        side = SIDES[name]
+        if not found:
+            rows.append(dict.fromkeys(_COLUMNS) | {"side": side.title, "same_loss": failures.get(name, "not measured")})
+            continue
+        speeds = [reading.steps_per_s for reading in found]
+        loss = median(reading.outcome.train_loss for reading in found)
+        mean, tolerance = bounds[side.has_same_order]
+        is_same = abs(loss - mean) <= tolerance
+        rows.append(
+            {
+                "side": side.title,
+                "steps_per_s": median(speeds),
+                "lowest": min(speeds),
+                "highest": max(speeds),
+                "steps_per_cpu_s": median(reading.steps_per_cpu_s for reading in found),
+                "train_loss": loss,
+                "val_accuracy": median(reading.outcome.validation_accuracy for reading in found),
+                "same_loss": f"{'yes' if is_same else 'NO'}: {mean:.4f} +- {tolerance:.4f}",
+            }
+        )
+    return rows
+
+
+_COLUMNS = ("side", "steps_per_s", "lowest", "highest", "steps_per_cpu_s", "train_loss", "val_accuracy", "same_loss")

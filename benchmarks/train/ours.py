@@ -1,0 +1,46 @@
+"""softreg on the article's job, one engine for each process, with all that it does unasked.
+
+    python -m benchmarks.train.ours eager JOB.npz RESULT.npz REPEATS
+
+Validation, metrics, the term ledger, the copy of each epoch's state and the best epoch are on, as in any job.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import torch
+
+from benchmarks.train.job import article
+from benchmarks.train.side import Clock, Job, Weights, main
+from softreg_core.engine import CheckpointDue, EpochEnded, train
+from softreg_core.spec.training import TrainingSpec
+
+__all__ = ["run"]
+
+
+def run(engine: str) -> Callable[[Job, Clock], Weights]:
+    """A side that asks for an engine."""
+
+    def side(job: Job, clock: Clock) -> Weights:
+        chosen = {} if engine == "eager" and "engine" not in TrainingSpec.model_fields else {"engine": engine}
+        spec, data = article(job.epochs, training=chosen)
+        last = None
+        # Up to the end of the last epoch: the final report is no part of the comparison.
+        for event in train(spec, data):
+            if isinstance(event, EpochEnded):
+                clock.epoch_ended()
+            elif isinstance(event, CheckpointDue) and event.state.epoch == job.epochs:
+                last = event.state
+                break
+        assert last is not None
+        hidden, hidden_bias, output, output_bias = (tensor.numpy() for tensor in last.model.values())
+        return hidden, hidden_bias, output, output_bias
+
+    return side
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main(run(sys.argv.pop(1)))
