@@ -22,6 +22,10 @@ class Batches(Protocol):
     """Training rows, one batch for each optimiser step; the same call gives the same batches, in every process."""
 
     @property
+    def batch_size(self) -> int:
+        """Rows of a batch; the last of an epoch may have fewer."""
+
+    @property
     def steps_per_epoch(self) -> int:
         """Batches of one pass."""
 

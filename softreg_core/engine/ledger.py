@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from softreg_core.engine.terms import Terms
 from softreg_core.spec.train import TrainSpec
 
-__all__ = ["GradientLedger", "with_shares"]
+__all__ = ["GradientLedger", "gradient_terms", "with_shares"]
 
 _PENALTIES = ("label_smoothing", "l1", "l2")
 
@@ -52,7 +52,7 @@ class GradientLedger:
     def __init__(self, spec: TrainSpec, steps_per_epoch: int) -> None:
         self._every = spec.training.gradient_terms
         self._steps_per_epoch = steps_per_epoch
-        self._seen_3: Tensor | None = None
+        self._seen_3: Tensor | Sequence[float] | None = None
 
     def wants(self, step_in_epoch: int, step: int) -> bool:
         """Whether to look at a step; both count the steps done before it."""
@@ -68,26 +68,37 @@ class GradientLedger:
 
     def observe(self, terms: Terms, trained: Mapping[str, nn.Parameter]) -> None:
         """Look at a step before it is differentiated."""
-        self._seen_3 = None
-        base_B, divergence_B = terms.weighted()
-        if divergence_B is None:
-            return
-        parameters = list(trained.values())
-        base, divergence = (_gradient(terms.mean(values_B), parameters) for values_B in (base_B, divergence_B))
-        # Of the relative vectors: the product of two norms may overflow where neither does.
-        norms = torch.stack([base.norm(), divergence.norm()])
-        unit_base, unit_divergence = base / norms[0], divergence / norms[1]
-        self._seen_3 = torch.cat([norms, torch.dot(unit_base, unit_divergence).unsqueeze(0)])
+        self._seen_3 = gradient_terms(terms, list(trained.values()))
+
+    def put(self, seen_3: Sequence[float] | None) -> None:
+        """What a program saw in place of `observe`."""
+        self._seen_3 = seen_3
 
     def take(self) -> dict[str, float]:
         """What was seen since the last call, by series; waits for the device. Nothing where nothing was looked at."""
         seen, self._seen_3 = self._seen_3, None
         if seen is None:
             return {}
-        return dict(zip(("gradient.base", "gradient.divergence", "gradient.cosine"), seen.tolist(), strict=True))
+        numbers = seen.tolist() if isinstance(seen, Tensor) else seen
+        return dict(zip(("gradient.base", "gradient.divergence", "gradient.cosine"), numbers, strict=True))
 
 
-def _gradient(value: Tensor, parameters: Iterable[nn.Parameter]) -> Tensor:
+def gradient_terms(terms: Terms, parameters: Sequence[Tensor]) -> Tensor | None:
+    """(3,): the norms of the gradients of weighted base and weighted divergence, and the cosine between them.
+
+    None where there is no divergence.
+    """
+    base_B, divergence_B = terms.weighted()
+    if divergence_B is None:
+        return None
+    base, divergence = (_gradient(terms.mean(values_B), parameters) for values_B in (base_B, divergence_B))
+    # Of the relative vectors: the product of two norms may overflow where neither does.
+    norms = torch.stack([base.norm(), divergence.norm()])
+    unit_base, unit_divergence = base / norms[0], divergence / norms[1]
+    return torch.cat([norms, torch.dot(unit_base, unit_divergence).unsqueeze(0)])
+
+
+def _gradient(value: Tensor, parameters: Iterable[Tensor]) -> Tensor:
     """One long vector; 0 where a parameter plays no part."""
     of = list(parameters)
     if not value.requires_grad:

@@ -13,6 +13,7 @@ from softreg_core.engine.manifest import Manifest, deterministic, manifest_of
 from softreg_core.engine.run import Control, Run
 from softreg_core.engine.state import TrainingState
 from softreg_core.engine.threads import limited_threads
+from softreg_core.engine.tier import choose
 from softreg_core.errors import NonFiniteLossError
 from softreg_core.spec.train import TrainSpec
 from softreg_core.spec.work import work_per_row
@@ -62,7 +63,8 @@ def train(
         run.restore(resume, resume_best)
     work = work_per_row(spec.net, data.preprocessing.shape, data.preprocessing.outputs)
     with deterministic(run.device), limited_threads(work.multiplications, run.most_rows):
-        run.manifest = manifest_of(run.device, run.precision, run.order)
+        run.chosen = choose(run.job)
+        run.manifest = manifest_of(run.device, run.precision, run.order, run.chosen)
         yield _started(run, run.manifest)
         try:
             yield from _epochs(run, control or _never, keep_step_losses=keep_step_losses)

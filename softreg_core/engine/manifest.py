@@ -10,9 +10,12 @@ from typing import Literal
 
 import torch
 
+from softreg_core.engine.advance import Chosen, Tier
+
 __all__ = ["Manifest", "deterministic", "manifest_of"]
 
 _ELSEWHERE = "another build of torch, processor or number of threads"
+_OTHER_TIER = "another tier: with engine 'auto' the speed of the machine has a say in which one it is"
 _ON_CUDA = (
     "operations for which torch has no deterministic algorithm on CUDA; it warns of each",
     "another model of GPU, driver or CUDA library",
@@ -32,8 +35,10 @@ class Manifest:
     cuda: str | None
     threads: int
     precision: Literal["float32", "bfloat16"]
-    tier: Literal["eager"]
+    tier: Tier
     """How steps are executed."""
+    tier_reason: str
+    """Why, in words."""
     pack: tuple[str, ...]
     """Other runs that are computed in the same operations; none."""
     order: str
@@ -44,7 +49,9 @@ class Manifest:
     """Where the bits may differ."""
 
 
-def manifest_of(device: torch.device, precision: Literal["float32", "bfloat16"], order: str) -> Manifest:
+def manifest_of(
+    device: torch.device, precision: Literal["float32", "bfloat16"], order: str, chosen: Chosen
+) -> Manifest:
     """Of a run that is about to begin, inside of `deterministic` and with its threads set."""
     is_cuda = device.type == "cuda"
     return Manifest(
@@ -54,11 +61,12 @@ def manifest_of(device: torch.device, precision: Literal["float32", "bfloat16"],
         cuda=torch.version.cuda if is_cuda else None,
         threads=torch.get_num_threads(),
         precision=precision,
-        tier="eager",
+        tier=chosen.tier,
+        tier_reason=chosen.reason,
         pack=(),
         order=order,
         is_deterministic=not is_cuda or torch.are_deterministic_algorithms_enabled(),
-        not_claimed=(_ELSEWHERE, *(_ON_CUDA if is_cuda else ())),
+        not_claimed=(_ELSEWHERE, _OTHER_TIER, *(_ON_CUDA if is_cuda else ())),
     )
 
 

@@ -76,6 +76,30 @@ class LossRecord:
         self._added = stop
         self._rows.append(rows)
 
+    def add_sums(self, series: Sequence[str], sums_SP: NDArray[np.float64]) -> None:
+        """Note steps of which only sums are known; they are read at once.
+
+        Args:
+            series: names of the columns; the last is `weight`.
+            sums_SP: of a series over the step's examples, each times its weight; the last those of the weights.
+
+        Raises:
+            NonFiniteLossError: see `read`.
+        """
+        is_finite_SP = np.isfinite(sums_SP)
+        if not is_finite_SP.all():
+            first = int(np.argmax(~is_finite_SP.all(axis=1)))
+            self._blame(
+                {name for name, is_finite in zip(series, is_finite_SP[first], strict=True) if not is_finite}, first
+            )
+        before_1P = np.array([[*(self._sums.get(name, 0.0) for name in series[:-1]), self.mass]])
+        sums_P = np.cumsum(np.concatenate([before_1P, sums_SP]), axis=0)[-1].tolist()
+        self._sums, self.mass = dict(zip(series[:-1], sums_P[:-1], strict=True)), sums_P[-1]
+        total_S, mass_S = sums_SP[:, series.index("total")], sums_SP[:, -1]
+        means_S = np.divide(total_S, mass_S, out=np.full(len(mass_S), math.nan), where=mass_S > 0.0)
+        self.step_losses.extend(means_S.tolist())
+        self._step += len(sums_SP)
+
     def leave_out(self) -> None:
         """Note a step that was not taken: it counts as a step and in no mean; its loss is NaN."""
         self._rows.append(0)
@@ -130,7 +154,12 @@ class LossRecord:
         stops = np.cumsum(self._rows)
         index = int(np.searchsorted(stops, first, side="right"))
         step_NP = values_NP[stops[index] - self._rows[index] : stops[index]]
-        bad = {name for name, part_N in zip(self._names, step_NP.T, strict=True) if not np.isfinite(part_N).all()}
+        self._blame(
+            {name for name, part_N in zip(self._names, step_NP.T, strict=True) if not np.isfinite(part_N).all()}, index
+        )
+
+    def _blame(self, bad: set[str], index: int) -> None:
+        """Of the step so many after the last one read, the series that are not finite."""
         term = next((name for name in _BLAME if name in bad), "total")
         step = self._step + index + 1
         raise NonFiniteLossError(

@@ -10,6 +10,7 @@ import torch
 
 from softreg_core.data.part import Part
 from softreg_core.data.tabular import PreparedData
+from softreg_core.engine.advance import Advance, Chosen, Job, Tier
 from softreg_core.engine.beside import Teacher
 from softreg_core.engine.best import BestEpoch
 from softreg_core.engine.build import build_batches, build_stepper
@@ -75,11 +76,20 @@ class Run:
         self.last_good: TrainingState | None = None
         self.metrics: dict[str, float] = {}
         self.manifest: Manifest | None = None
+        self.chosen = Chosen("eager", "not asked")
 
     @property
     def parameters(self) -> int:
         """Number of trainable numbers."""
         return sum(parameter.numel() for parameter in self._stepper.net.parameters())
+
+    @property
+    def job(self) -> Job:
+        """What is to be done, for who chooses how."""
+        before = None if self.last_good is None else _tier_of(self.last_good)
+        size = self._batches.batch_size
+        stands = (self.steps_per_epoch, self.step, self.device, before)
+        return Job(self.spec, self._stepper, self._rates, self._train, size, *stands)
 
     @property
     def order(self) -> str:
@@ -133,7 +143,9 @@ class Run:
         """Steps up to the end of the epoch; returns what `control` says when it says something."""
         reason = None
         while reason is None and self.step_in_epoch < self.steps_per_epoch:
-            reason = yield from self._steps(control)
+            advance = self.chosen.advance
+            steps = self._steps(control) if advance is None else self._leaps(control, advance)
+            reason = yield from steps
         untold, self._untold = self._untold, []
         yield from untold
         return reason
@@ -154,6 +166,30 @@ class Run:
                 self._untold.append(StepLogged(self.step, self.epoch, logged))
             elif logged:
                 yield StepLogged(self.step, self.epoch, logged)
+            if time.monotonic() - spoke_at >= _PROGRESS_SECONDS:
+                spoke_at = time.monotonic()
+                yield Progress(self.step, self.epoch)
+        return None
+
+    def _leaps(self, control: Control, advance: Advance) -> Generator[Progress | StepLogged, None, str | None]:
+        """Up to the end of the epoch, many steps at a time."""
+        self._stepper.begin_epoch()
+        spoke_at = time.monotonic()
+        while self.step_in_epoch < self.steps_per_epoch:
+            reason = control()
+            if reason is not None:
+                return reason
+            start, before = self.step_in_epoch, self.step
+            found = advance(self.epoch, start, min(start + advance.most_steps, self.steps_per_epoch))
+            self.step, self.step_in_epoch = before + len(found.sums), start + len(found.sums)
+            self._stepper.set_rate(self.step - 1)
+            log_every = self.spec.training.log_every
+            for step, means in enumerate(found.means() if log_every else (), before + 1):
+                if log_every is not None and step % log_every == 0:
+                    logged = with_shares(means, is_convex=self._is_convex)
+                    yield StepLogged(step, self.epoch, {f"step.{name}": value for name, value in logged.items()})
+            self._record.add_sums(found.series, found.sums)
+            self._ledger.put(found.seen)
             if time.monotonic() - spoke_at >= _PROGRESS_SECONDS:
                 spoke_at = time.monotonic()
                 yield Progress(self.step, self.epoch)
@@ -236,10 +272,12 @@ class Run:
         return EpochEnded(self.step, self.epoch, dict(self.metrics), step_losses, self._advice(sigma2))
 
     def _advice(self, sigma2: float | None) -> tuple[Advice, ...]:
+        warning = self.chosen.warning
+        told = () if warning is None else (Advice("other_engine", "/training/engine", warning),)
         if sigma2 is None:
-            return ()
+            return told
         alpha = self._stepper.loss.weighing.alpha_at(self.step)
-        return tuple(advise_at(self.spec.loss, self.preprocessing.outputs, sigma2, alpha))
+        return (*told, *advise_at(self.spec.loss, self.preprocessing.outputs, sigma2, alpha))
 
     def _trained_metrics(self) -> dict[str, float]:
         means = with_shares(self._record.means(), is_convex=self._is_convex)
@@ -286,7 +324,9 @@ class Run:
     def _numbers(self) -> dict[str, float]:
         """Counters and factors, as a state carries them."""
         stopping = {} if self._stopping is None else self._stopping.numbers("stopping")
-        return {"record/mass": self._record.mass} | self._rates.numbers() | self._recovery.numbers() | stopping
+        # An interrupted run goes on in the tier that it began in.
+        tier = {} if self.chosen.advance is None else {f"engine/{self.chosen.tier}": 1.0}
+        return tier | {"record/mass": self._record.mass} | self._rates.numbers() | self._recovery.numbers() | stopping
 
     def finish(self) -> Finished:
         """The model to deliver, measured on the test rows; the run is over."""
@@ -303,3 +343,8 @@ class Run:
         reason: Literal["completed", "early_stopped"] = "early_stopped" if is_early else "completed"
         parts = {"train": self._train, "validation": self._validation, "test": self._test}
         return Finished(model, metrics, self._measured.report(parts), self.step, self.epoch, best_step, reason)
+
+
+def _tier_of(state: TrainingState) -> Tier:
+    tiers: tuple[Tier, ...] = ("compiled", "cudagraph")
+    return next((tier for tier in tiers if f"engine/{tier}" in state.numbers), "eager")

@@ -122,6 +122,11 @@ class Stepper:
         """The learning rate of the last step."""
         return self._optimizer.rate
 
+    def set_rate(self, step: int) -> None:
+        """The learning rate of a step, counted from 0."""
+        if self.rates.is_changing:
+            self._optimizer.set_factor(self.rates.at(step))
+
     def begin_epoch(self) -> None:
         """Set net and loss to training: evaluation sets them to the other mode."""
         self.net.train()
@@ -136,8 +141,7 @@ class Stepper:
             observe: called between loss and gradient, at steps where somebody wants to look; of a batch in several
                 parts, with the first.
         """
-        if self.rates.is_changing:
-            self._optimizer.set_factor(self.rates.at(step))
+        self.set_rate(step)
         self._optimizer.zero_grad()
         # What the passes change on their own, as statistics of batch norm: a step that is left out leaves it alone.
         kept = [buffer.clone() for buffer in self._buffers] if self._is_guarded else []

@@ -98,6 +98,7 @@ class ManifestDocument(_Document):
     threads: int
     precision: Literal["float32", "bfloat16"]
     tier: str
+    tier_reason: str = ""
     pack: tuple[str, ...]
     order: str = "each epoch permutes all rows"
     is_deterministic: bool

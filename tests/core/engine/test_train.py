@@ -274,6 +274,7 @@ def test_the_manifest_says_what_the_claim_of_equal_bits_holds_for(blobs, ready, 
     )
     assert manifest.processor == torch.backends.cpu.get_cpu_capability()
     assert any("torch" in item for item in manifest.not_claimed)
+    assert "engine 'auto'" in manifest.tier_reason
     save_model(events[-1].model, tmp_path, events[-1].metrics)
     assert load(tmp_path).document.manifest.model_dump() == {
         name: getattr(manifest, name) for name in type(manifest).__dataclass_fields__
