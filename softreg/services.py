@@ -83,7 +83,12 @@ def service_commands(home: Home, endpoints: Endpoints, workers: int) -> Sequence
         plain = command("worker" if number == 1 else f"worker-{number}", "worker")
         return replace(
             plain,
-            environment={**environment, "SOFTREG_DEVICE": device},
+            environment={
+                "SOFTREG_COMPILE_CACHE_DIRECTORY": str(home.path / "compiled"),
+                "SOFTREG_WORKERS_HERE": str(workers),
+                **environment,
+                "SOFTREG_DEVICE": device,
+            },
             # A worker saves its job before it leaves. Orphaned it need not: its servers are gone too.
             orphan_signal=signal.SIGQUIT,
             grace_seconds=30.0,
@@ -103,7 +108,9 @@ def _devices(workers: int) -> list[str]:
         LocalError: The environment demands more GPUs than there are.
     """
     wanted = os.environ.get("SOFTREG_DEVICE") or "auto"
-    if workers == 1 or wanted not in ("auto", "cuda"):
+    if workers > 1 and wanted.startswith("cuda:"):
+        raise LocalError(f"SOFTREG_DEVICE={wanted} is one device, and {workers} workers would share it.")
+    if workers == 1 or wanted == "cpu":
         return [wanted] * workers
     from worker.devices import cuda_devices
 

@@ -163,5 +163,13 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out, in Python, in NumPy, or in torch on the CPU or a GPU; torch need not be there to ask."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    # torch has no class of its own for the CPU's memory.
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    # torch has no class of its own for the CPU's memory, and libraries of CUDA say it in words of their own.
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
+
+
+_OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)

@@ -115,6 +115,15 @@ class Settings(BaseSettings):
     """A warm runner is replaced after this many jobs."""
     runner_memory_bytes: Annotated[int, Field(ge=2**28)] = 8 * 2**30
     """A warm runner that holds more than this after a job is replaced."""
+    runner_data_bytes: Annotated[int, Field(ge=0)] = 512 * 2**20
+    """Of the last datasets that a warm runner keeps, ready to train on; never more than a quarter of the machine's
+    memory, shared by its workers. 0: none."""
+    workers_here: Annotated[int, Field(ge=1)] = 1
+    """Workers that share this machine, each with an even share of its cores; `softreg up` says it to its workers."""
+    threads_per_job: Annotated[int, Field(ge=1)] | None = None
+    """The most threads of a job instead of that share; a job too small for two uses one."""
+    compile_cache_directory: Path | None = None
+    """Where compiled training steps are kept between jobs, 0700; by default `compiled` in spool_dir."""
 
     max_body_bytes: Annotated[int, Field(ge=1)] = 2**20
     max_upload_bytes: Annotated[int, Field(ge=1)] = 256 * 2**20
@@ -123,6 +132,11 @@ class Settings(BaseSettings):
     """Of one batch in the largest layer of its network; a job that takes more would only kill its runner."""
     max_queued_jobs: Annotated[int, Field(ge=1)] = 10_000
     """Per tenant."""
+
+    @property
+    def compiled_dir(self) -> Path:
+        """`compile_cache_directory`, or its default."""
+        return self.compile_cache_directory or self.spool_dir / "compiled"
 
     @property
     def silent_seconds(self) -> float:

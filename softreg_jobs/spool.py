@@ -22,7 +22,7 @@ def private_directory(path: Path) -> Path:
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     status = path.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-        raise ServiceError(f"the spool directory {path} is not a directory of this user")
+        raise ServiceError(f"the directory {path} is not a directory of this user")
     if status.st_mode & 0o077:
         path.chmod(0o700)
     return path

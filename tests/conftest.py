@@ -5,6 +5,8 @@
     @pytest.fixture(scope="module")
     def shared(new_database: Callable[..., Settings]) -> Settings:
         return new_database()
+
+Nothing beyond pytest is imported before a fixture needs it: tests/gpu runs where only softreg_core is installed.
 """
 
 from __future__ import annotations
@@ -15,17 +17,18 @@ import tempfile
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import Engine, create_engine, make_url, text
 
-from softreg.embedded import EmbeddedPostgres, EmbeddedServer, EmbeddedValkey
-from softreg_jobs.bootstrap import migrate
-from softreg_jobs.database import engine_of
-from softreg_jobs.settings import Settings
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
-NewDatabase = Callable[..., Settings]
+    from softreg.embedded import EmbeddedServer
+    from softreg_jobs.settings import Settings
+
+    NewDatabase = Callable[..., Settings]
+
 _TEMPLATE = "softreg"
 
 
@@ -52,18 +55,27 @@ def _run(server: EmbeddedServer) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def valkey_url() -> Iterator[str]:
     """A running Valkey 9, for all tests of the session."""
+    from softreg.embedded import EmbeddedValkey
+
     yield from _run(EmbeddedValkey(Path(tempfile.mkdtemp(prefix="softreg-test-valkey-"))))
 
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """A running PostgreSQL 18, for all tests of the session; its database `softreg` is empty."""
+    from softreg.embedded import EmbeddedPostgres
+
     yield from _run(EmbeddedPostgres(Path(tempfile.mkdtemp(prefix="softreg-test-postgres-"))))
 
 
 @pytest.fixture(scope="session")
 def _administrator(postgres_url: str, valkey_url: str) -> Iterator[Engine]:
     """The server's administrator, outside any test's database; the template is migrated."""
+    from sqlalchemy import create_engine, make_url, text
+
+    from softreg_jobs.bootstrap import migrate
+    from softreg_jobs.settings import Settings
+
     administrator = create_engine(make_url(postgres_url).set(database="postgres"), isolation_level="AUTOCOMMIT")
     with administrator.connect() as connection:
         # The data lives as long as the session: nothing is gained by waiting for the disk.
@@ -77,6 +89,10 @@ def _administrator(postgres_url: str, valkey_url: str) -> Iterator[Engine]:
 @pytest.fixture(scope="session")
 def new_database(_administrator: Engine, postgres_url: str, valkey_url: str) -> Iterator[NewDatabase]:
     """Makes a fresh migrated database and returns settings for it; keyword arguments are further settings."""
+    from sqlalchemy import make_url, text
+
+    from softreg_jobs.settings import Settings
+
     numbers = itertools.count()
     spools: list[Path] = []
 
@@ -97,6 +113,8 @@ def new_database(_administrator: Engine, postgres_url: str, valkey_url: str) -> 
 @pytest.fixture
 def settings(new_database: NewDatabase, _administrator: Engine) -> Iterator[Settings]:
     """Settings with a fresh migrated database, which is gone after the test."""
+    from sqlalchemy import make_url, text
+
     settings = new_database()
     yield settings
     name = make_url(settings.database_url.get_secret_value()).database
@@ -108,6 +126,8 @@ def settings(new_database: NewDatabase, _administrator: Engine) -> Iterator[Sett
 @pytest.fixture
 def engine(settings: Settings) -> Iterator[Engine]:
     """An engine on the test's fresh database."""
+    from softreg_jobs.database import engine_of
+
     engine = engine_of(settings)
     yield engine
     engine.dispose()

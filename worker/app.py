@@ -16,7 +16,7 @@ from softreg_jobs.logs import configure_logs
 from softreg_jobs.queue import DOORBELL, celery_app
 from softreg_jobs.settings import load_settings
 from softreg_jobs.workers import takes
-from worker.devices import DeviceError, choose_device
+from worker.devices import DeviceError, choose_device, hold_device
 from worker.supervisor import Supervisor
 
 __all__ = ["app", "main"]
@@ -69,5 +69,9 @@ def doorbell() -> None:
 
 def main() -> None:
     """Run a worker with one slot until SIGTERM."""
+    try:
+        hold_device(_device, _settings.spool_dir)
+    except DeviceError as error:
+        raise SystemExit(f"Error: SOFTREG_DEVICE: {error}") from None
     options = ["--pool=prefork", "--concurrency=1", "--without-gossip", "--without-mingle", "--without-heartbeat"]
     app.worker_main(["worker", *options, f"--hostname=softreg-{os.getpid()}@%h", f"--loglevel={_settings.log_level}"])

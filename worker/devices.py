@@ -1,13 +1,18 @@
-"""Which device a worker trains on, found out without torch."""
+"""Which device a worker trains on, found out without torch; and that it is no other worker's."""
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
-__all__ = ["DeviceError", "choose_device", "cuda_devices"]
+from softreg_jobs.spool import private_directory
+
+__all__ = ["DeviceError", "choose_device", "cuda_devices", "hold_device", "visible_devices"]
 
 # Asked in a process of its own: a process that has spoken to the driver must not fork.
 _COUNT = """
@@ -38,6 +43,41 @@ def choose_device(wanted: str) -> str:
     if number >= count:
         raise DeviceError(f"device {wanted} was asked for; usable CUDA devices: {count}")
     return f"cuda:{number}"
+
+
+def visible_devices(device: str) -> str:
+    """CUDA_VISIBLE_DEVICES of what runs on `device` (`cpu` or `cuda:N`) alone: none, or this one, its `cuda:0`.
+
+    N counts what this process sees itself, which may be a choice already.
+    """
+    if device == "cpu":
+        return ""
+    number = int(device.partition(":")[2])
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return str(number) if given is None else given.split(",")[number].strip()
+
+
+def hold_device(device: str, directory: Path) -> int | None:
+    """Take a CUDA device for as long as this process and its forks live; the lock's descriptor, None for the CPU.
+
+    Args:
+        device: `cpu` or `cuda:N`.
+        directory: the same for all workers of this machine.
+
+    Raises:
+        DeviceError: another worker has it.
+    """
+    if device == "cpu":
+        return None
+    name = re.sub(r"[^0-9A-Za-z-]", "-", visible_devices(device))
+    path = private_directory(directory) / f"cuda-{name}.lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise DeviceError(f"{device} is another worker's; each device has one") from None
+    return descriptor
 
 
 def cuda_devices() -> int:

@@ -18,6 +18,7 @@ __all__ = [
     "ExportRequest",
     "FileRef",
     "RunRequest",
+    "RunnerStart",
     "decode",
     "encode",
     "file_ref",
@@ -25,6 +26,29 @@ __all__ = [
 ]
 
 Action = Literal["cancel", "stop"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerStart:
+    """What a runner is told when it is started, for all its jobs; as JSON its one argument."""
+
+    parent: int
+    """Process id: it dies with it."""
+    device: str
+    """`cpu` or `cuda:0`: of CUDA devices a runner sees its own only."""
+    threads: int
+    """The most that a job may use."""
+    data_bytes: int
+    """The most that datasets kept from job to job may take."""
+
+    @classmethod
+    def from_argument(cls, text: str) -> RunnerStart:
+        """What `as_argument` made."""
+        return cls(**json.loads(text))
+
+    def as_argument(self) -> str:
+        """The argument."""
+        return json.dumps(asdict(self))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
 """The runner: a process with torch and without credentials that trains what it is told, one job after another.
 
-    python -m worker.runner PARENT_PID
+    python -P -m worker.runner START
 
-It reads requests on standard input and writes messages to what was standard output; anything that a library prints
-goes to standard error. It dies with its parent.
+START is a `worker.protocol.RunnerStart`. It reads requests on standard input and writes messages to what was standard
+output; anything that a library prints goes to standard error. It dies with its parent.
 """
 
 from __future__ import annotations
@@ -20,9 +20,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from softreg_core.lifeline import die_with_parent
-from worker.protocol import Action, ExportRequest, FileRef, RunRequest, decode, encode, file_ref, sha256_of_file
+from worker.protocol import (
+    Action,
+    ExportRequest,
+    FileRef,
+    RunnerStart,
+    RunRequest,
+    decode,
+    encode,
+    file_ref,
+    sha256_of_file,
+)
+from worker.resident import ResidentData
 
 if TYPE_CHECKING:
+    from softreg_core.data.table import Table
     from softreg_core.engine import TrainingState
     from softreg_core.export.load import LoadedModel
 
@@ -34,7 +46,9 @@ _MOST_OPEN_FILES = 1024
 class Runner:
     """Messages in, messages out; one run at a time."""
 
-    def __init__(self, requests: BinaryIO, replies: BinaryIO) -> None:
+    def __init__(self, start: RunnerStart, requests: BinaryIO, replies: BinaryIO) -> None:
+        self._start = start
+        self._resident = ResidentData(start.data_bytes, _loaded)
         self._requests = requests
         self._replies = replies
         self._inbox: queue.Queue[dict[str, Any] | None] = queue.Queue()
@@ -48,14 +62,17 @@ class Runner:
         from softreg_core import engine, export  # noqa: F401
         from softreg_core.data import tabular  # noqa: F401
 
-        self._say("ready", cuda_devices=torch.cuda.device_count())
-        from softreg_core.evaluate import report  # noqa: F401  scikit-learn, while the first job is still to come
+        torch.set_num_threads(self._start.threads)
+        torch.set_num_interop_threads(1)
+        settle(self._start.device)
+        self._say("ready", threads=torch.get_num_threads(), cuda_devices=torch.cuda.device_count())
+        from softreg_core.evaluate import report  # noqa: F401  SciPy, while the first job is still to come
 
         while (message := self._inbox.get()) is not None:
             if message["type"] == "export":
                 self._answer(_export(ExportRequest.from_message(message)))
             else:
-                self._answer(_train(RunRequest.from_message(message), lambda: self._wish))
+                self._answer(_train(RunRequest.from_message(message), self._resident, lambda: self._wish))
 
     def _listen(self) -> None:
         """On a thread of its own, so that a wish is heard between two steps.
@@ -79,30 +96,48 @@ class Runner:
     def _answer(self, work: Iterator[tuple[str, dict[str, Any]]]) -> None:
         from softreg_core.errors import ResourceError, SoftregError, is_out_of_memory
 
+        failure: SoftregError | None = None
         try:
             for kind, facts in work:
                 self._say(kind, **facts)
         except SoftregError as error:
-            self._say("failed", error=_described(error))
+            failure = error
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-            self._say("failed", error=_described(ResourceError(f"out of memory: {str(error)[:500]}")))
-        # Not caught: anything else is a fault of ours. The process ends with a traceback on standard error, the
-        # supervisor keeps the log's tail and gives the job another chance in a fresh process.
+            self._resident.clear()
+            failure = ResourceError(f"out of memory: {str(error)[:500]}")
+        if failure is not None:
+            settle(self._start.device)
+            self._say("failed", error=_described(failure))
+        # Not caught: anything else is a fault of ours, or of a device, which a process is rid of only by its end. It
+        # ends with a traceback on standard error, the supervisor keeps the log's tail and gives the job another chance
+        # in a fresh process.
 
 
-def _train(request: RunRequest, wish: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+def settle(device: str) -> None:
+    """Wait until a CUDA device has done what it was told, and hear of what went wrong there: for the job whose it was.
+
+    At the start it shows whether the device works at all.
+
+    Raises:
+        RuntimeError: the device is in error, and this process cannot use it any more.
+    """
+    if device != "cpu":
+        import torch
+
+        torch.cuda.synchronize(device)
+
+
+def _train(request: RunRequest, resident: ResidentData, wish: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     """One training run as a stream of messages."""
-    from softreg_core.data.table import load_table
-    from softreg_core.data.tabular import prepare
     from softreg_core.engine import events, train
     from softreg_core.spec import TrainSpec
 
     directory = Path(request.directory)
     spec = TrainSpec.model_validate(request.spec)
-    table = load_table(_verified(request.dataset))
-    data = prepare(spec, table)
+    ready = resident.ready(request.dataset, spec)
+    data = ready.data
     resume, best = _state(request.resume), _state(request.best)
     further = {"teacher": _teacher(request), "control": wish, "device": request.device}
     for event in train(spec, data, resume=resume, resume_best=best, **further):
@@ -128,9 +163,10 @@ def _train(request: RunRequest, wish: Any) -> Iterator[tuple[str, dict[str, Any]
             case events.Stopped():
                 if event.reason == "stop" and not event.is_stored:
                     yield "checkpoint", _checkpoint(directory, event.state, {}, is_best=False)
+                settle(request.device)
                 yield "stopped", {"reason": event.reason}
             case events.Finished():
-                yield "finished", _finished(directory, event, request.data_sha256, table.report.rows)
+                yield "finished", _finished(directory, event, request.data_sha256, ready.rows)
 
 
 def _checkpoint(directory: Path, state: TrainingState, metrics: dict[str, float], *, is_best: bool) -> dict[str, Any]:
@@ -201,6 +237,12 @@ def _teacher(request: RunRequest) -> LoadedModel | None:
     return load(next(iter({_verified(file).parent for file in request.teacher})))
 
 
+def _loaded(ref: FileRef) -> Table:
+    from softreg_core.data.table import load_table
+
+    return load_table(_verified(ref))
+
+
 def _verified(ref: FileRef) -> Path:
     from softreg_core.errors import IntegrityError
 
@@ -224,11 +266,12 @@ def _confine(parent: int) -> None:
 
 def main() -> None:
     """Keep standard output for messages alone, then serve."""
-    _confine(int(sys.argv[1]))
+    start = RunnerStart.from_argument(sys.argv[1])
+    _confine(start.parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is for the supervisor
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    Runner(sys.stdin.buffer, replies).serve()
+    Runner(start, sys.stdin.buffer, replies).serve()
 
 
 if __name__ == "__main__":

@@ -49,9 +49,11 @@ class Supervisor:
         self._worker_id = new_id("wrk")
         self._kinds = takes(device)
         self._spool = Spool(settings.spool_dir)
-        self._runner = WarmRunner(settings, self._spool.directory)
+        self._runner = WarmRunner(settings, self._spool.directory, device)
         self._heart = Heart(settings, self._engine, self._worker_id, self._kinds, is_draining)
-        self._slot = Slot(settings, device, self._engine, self._spool, self._runner, self._heart, is_draining)
+        self._slot = Slot(
+            settings, self._runner.device, self._engine, self._spool, self._runner, self._heart, is_draining
+        )
 
     def start(self) -> None:
         """Warm the runner and make this worker known."""

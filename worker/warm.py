@@ -8,6 +8,7 @@ import selectors
 import signal
 import subprocess
 import sys
+import sysconfig
 import threading
 import time
 from collections import deque
@@ -16,26 +17,32 @@ from pathlib import Path
 from typing import IO, Any
 
 from softreg_jobs.settings import Settings
-from worker.protocol import Action, ExportRequest, RunRequest, decode, encode
+from softreg_jobs.spool import private_directory
+from worker.devices import visible_devices
+from worker.machine import machine_bytes, resident_bytes, threads_of_runner, usable_cores
+from worker.protocol import Action, ExportRequest, RunnerStart, RunRequest, decode, encode
 
 __all__ = ["Exit", "RunnerDiedError", "WarmRunner"]
 
 RUNNER = ("-m", "worker.runner")
 _LOG_LINES = 100
 _LONGEST_LINE = 2**24
-# What torch and its libraries need to start; no variable of the service (SOFTREG_..., credentials) passes.
+# What torch, its libraries and a compiler need to start; no variable of the service (credentials) passes.
 _PASSED_ON = (
     "PATH",
     "HOME",
+    "LOGNAME",
     "LANG",
     "LC_ALL",
     "TMPDIR",
     "LD_LIBRARY_PATH",
-    "CUDA_VISIBLE_DEVICES",
+    "CUDA_DEVICE_ORDER",
     "CUDA_HOME",
+    "CXX",
     "VIRTUAL_ENV",
-    "PYTHONPATH",
 )
+# Threads of torch and of NumPy: some libraries read them once, when they are loaded.
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 class Exit:
@@ -56,9 +63,19 @@ class RunnerDiedError(Exception):
 class WarmRunner:
     """One runner process. Start it from the main thread: PR_SET_PDEATHSIG follows the thread that made it."""
 
-    def __init__(self, settings: Settings, directory: Path) -> None:
+    def __init__(self, settings: Settings, directory: Path, device: str = "cpu") -> None:
+        """Nothing is started yet.
+
+        Args:
+            settings: of the service.
+            directory: what it works in.
+            device: `cpu` or `cuda:N`, as this process counts them.
+        """
         self._settings = settings
         self._directory = directory
+        self._visible = visible_devices(device)
+        self.device = "cpu" if device == "cpu" else "cuda:0"
+        """The same as the runner knows it: it sees no other."""
         self._process: subprocess.Popen[bytes] | None = None
         self._buffer = b""
         self._log: deque[str] = deque(maxlen=_LOG_LINES)
@@ -75,14 +92,19 @@ class WarmRunner:
         """Start a process if none runs; returns at once, while it still imports torch."""
         if self._process is not None and self._process.poll() is None:
             return
-        environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-        environment |= {"PYTHONUNBUFFERED": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+        start = RunnerStart(
+            parent=os.getpid(),
+            device=self.device,
+            threads=threads_of_runner(self._settings, usable_cores()),
+            data_bytes=resident_bytes(self._settings, machine_bytes()),
+        )
         self._process = subprocess.Popen(
-            [sys.executable, *RUNNER, str(os.getpid())],
+            # -P: nothing in the working directory may be imported.
+            [sys.executable, "-P", *RUNNER, start.as_argument()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=environment,
+            env=self._environment(start.threads),
             cwd=self._directory,
             start_new_session=True,
         )
@@ -91,6 +113,24 @@ class WarmRunner:
         stderr = _pipe(self._process.stderr)
         self._log_reader = threading.Thread(target=_drain, args=(stderr, self._log), daemon=True)
         self._log_reader.start()
+
+    def _environment(self, threads: int) -> dict[str, str]:
+        passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        cache = private_directory(self._settings.compiled_dir)
+        return (
+            passed
+            | dict.fromkeys(_THREADS, str(threads))
+            | {
+                "PYTHONPATH": _module_path(),
+                "PYTHONUNBUFFERED": "1",
+                "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+                "CUDA_VISIBLE_DEVICES": self._visible,
+                "SOFTREG_CACHE_DIRECTORY": str(cache),
+                # By default in the temporary directory, under a name that any user can take first.
+                "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
+                "TRITON_CACHE_DIR": str(cache / "triton"),
+            }
+        )
 
     def is_ready(self, seconds: float, gives_up: Callable[[], bool]) -> bool:
         """Wait until it can take a job; False when `gives_up` says so first.
@@ -189,6 +229,16 @@ class WarmRunner:
         if self._process is None:
             raise RunnerDiedError("no runner is there")
         return self._process
+
+
+def _module_path() -> str:
+    """PYTHONPATH with which a process in another directory finds the modules that this one runs."""
+    here = str(Path(__file__).resolve().parents[1])
+    # What is installed is found anyway, and put first it would hide the standard library.
+    installed = {str(Path(path).resolve()) for path in sysconfig.get_paths().values()}
+    sources = [] if here in installed else [here]
+    given = [str(Path(entry).absolute()) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    return os.pathsep.join(dict.fromkeys(sources + given))
 
 
 def _pipe(stream: IO[bytes] | None) -> IO[bytes]:

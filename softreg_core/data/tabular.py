@@ -18,7 +18,7 @@ from softreg_core.data.table import Table
 from softreg_core.data.target import TargetFit, target_array, weight_array, weightless
 from softreg_core.spec.train import TrainSpec
 
-__all__ = ["PreparedData", "part_of", "prepare"]
+__all__ = ["PreparedData", "part_of", "prepare", "what_prepares"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +55,14 @@ def prepare(spec: TrainSpec, table: Table) -> PreparedData:
             raise weightless(spec)
         training = replace(training, weight=torch.from_numpy(weights))
     return PreparedData(training, validation, test, preprocessing)
+
+
+def what_prepares(spec: TrainSpec) -> str:
+    """All that `prepare` takes from a spec, as text: specs with the same one have the same rows of the same table.
+
+    Network and batch size decide only whether `prepare` refuses the rows, and the engine looks at that again.
+    """
+    return spec.model_dump_json(include={"task", "split", "preprocess"})
 
 
 def part_of(preprocessing: Preprocessing, cells: Cells) -> Part:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,19 +53,22 @@ class Resampling:
 
     def weigh(self, sums_UM: Floats) -> Floats:
         """From sums over each unit to sums over each resample, (R, M)."""
-        return self._counts @ sums_UM
+        return _counts(self.rows, self.units, self.seed) @ sums_UM
 
-    @cached_property
-    def _counts(self) -> Floats:
-        """(R, U): how often each resample holds each unit."""
-        draws = RESAMPLES * self.units
-        # Two draws of 32 bits from each of 64; NumPy promises this stream across versions, and not `integers`.
-        raw = stream_of(self.seed, "bootstrap", self.rows).random_raw(-(-draws // 2)).view(np.uint32)[:draws]
-        unit = (raw.astype(np.uint64) * np.uint64(self.units)) >> np.uint64(32)  # uneven by 2e-7 at most
-        cell_RU = unit.astype(np.int64).reshape(RESAMPLES, self.units)
-        cell_RU += self.units * np.arange(RESAMPLES)[:, np.newaxis]
-        counts = np.bincount(cell_RU.ravel(), minlength=draws)
-        return counts.reshape(RESAMPLES, self.units).astype(np.float64)
+
+# The parts of the last run or two, 4 MB each: the runs of a sweep draw alike, and drawing costs more than summing.
+@lru_cache(maxsize=4)
+def _counts(rows: int, units: int, seed: int) -> Floats:
+    """(R, U): how often each resample holds each unit."""
+    draws = RESAMPLES * units
+    # Two draws of 32 bits from each of 64; NumPy promises this stream across versions, and not `integers`.
+    raw = stream_of(seed, "bootstrap", rows).random_raw(-(-draws // 2)).view(np.uint32)[:draws]
+    unit = (raw.astype(np.uint64) * np.uint64(units)) >> np.uint64(32)  # uneven by 2e-7 at most
+    cell_RU = unit.astype(np.int64).reshape(RESAMPLES, units)
+    cell_RU += units * np.arange(RESAMPLES)[:, np.newaxis]
+    counts_RU: Floats = np.bincount(cell_RU.ravel(), minlength=draws).reshape(RESAMPLES, units).astype(np.float64)
+    counts_RU.flags.writeable = False
+    return counts_RU
 
 
 @dataclass(frozen=True, slots=True, eq=False)

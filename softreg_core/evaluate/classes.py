@@ -10,7 +10,6 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
-from sklearn.metrics import confusion_matrix, f1_score
 
 from softreg_core.evaluate.bootstrap import ONE_ROW, Estimate, Resampling, mean_estimates
 from softreg_core.evaluate.document import LARGEST_MATRIX, ClassMeasures, Confusion, MistakenPair
@@ -61,8 +60,8 @@ class ClassScores:
     @cached_property
     def matrix(self) -> NDArray[np.int64]:
         """(K, K): rows by actual and predicted class."""
-        matrix: NDArray[np.int64] = confusion_matrix(self.code, self.predicted, labels=np.arange(self.classes))
-        return matrix
+        cell_N = self.code * self.classes + self.predicted
+        return np.bincount(cell_N, minlength=self.classes**2).reshape(self.classes, self.classes)
 
 
 def class_estimates(found: ClassScores, resampling: Resampling) -> tuple[dict[str, Estimate], list[Estimate]]:
@@ -143,7 +142,8 @@ def _brier(found: ClassScores) -> Floats:
 
 def _macro_f1(found: ClassScores, resampling: Resampling) -> Estimate:
     """Averaged over the classes that occur among the rows or the predictions."""
-    value = float(f1_score(found.code, found.predicted, average="macro"))
+    either_K = found.matrix.sum(0) + found.matrix.sum(1)
+    value = float((2.0 * found.matrix.diagonal()[either_K > 0] / either_K[either_K > 0]).mean())
     if resampling.rows == 1:
         return Estimate(value, None, ONE_ROW)
     actual_RK = resampling.weigh(_counts(found.code, resampling, found.classes))

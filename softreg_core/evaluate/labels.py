@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, log_expit
-from sklearn.metrics import f1_score
 
 from softreg_core.evaluate.bootstrap import ONE_ROW, Estimate, Resampling, mean_estimates
 from softreg_core.evaluate.document import LARGEST_MATRIX, ClassMeasures
@@ -79,10 +78,11 @@ def label_table(found: LabelScores, labels: tuple[str, ...], areas: list[Estimat
 
 
 def _macro_f1(predicted_NL: NDArray[np.bool_], is_true_NL: NDArray[np.bool_], resampling: Resampling) -> Estimate:
-    if not (predicted_NL | is_true_NL).any(axis=0).all():
-        silent = int((~(predicted_NL | is_true_NL).any(axis=0)).sum())
+    both_L = predicted_NL.sum(axis=0) + is_true_NL.sum(axis=0)
+    if not both_L.all():
+        silent = int((both_L == 0).sum())
         return Estimate.undefined(f"{silent} labels are neither true nor predicted in any row")
-    value = float(f1_score(is_true_NL, predicted_NL, average="macro"))
+    value = float((2.0 * (predicted_NL & is_true_NL).sum(axis=0) / both_L).mean())
     if resampling.rows == 1:
         return Estimate(value, None, ONE_ROW)
     hits_RL = resampling.sums((predicted_NL & is_true_NL).astype(np.float64))

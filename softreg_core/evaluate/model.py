@@ -45,7 +45,7 @@ class Measured:
 
     def report(self, parts: Mapping[str, Rows]) -> EvaluationReport:
         """Every metric with its interval, on every part that has rows."""
-        from softreg_core.evaluate.report import Question, report  # scikit-learn: most of a second, needed only here
+        from softreg_core.evaluate.report import Question, report  # SciPy, needed only here
 
         question = Question.of(self.spec, self.preprocessing)
         return report(

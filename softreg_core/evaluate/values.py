@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
 from softreg_core.evaluate.bootstrap import ONE_ROW, Estimate, Resampling, mean_estimates
 from softreg_core.evaluate.document import LARGEST_MATRIX
@@ -33,12 +32,12 @@ def target_estimates(
         `coverage_95`.
     """
     is_finite_C = np.isfinite(predicted_NC).min(axis=0)
-    # Columns with NaN are left out below; scikit-learn would refuse the whole table for them.
-    safe_NC = np.where(is_finite_C, predicted_NC, 0.0)
+    # Columns with NaN are left out below.
+    residual_NC = np.where(is_finite_C, predicted_NC, 0.0) - target_NC
     values = {
-        "rmse": root_mean_squared_error(target_NC, safe_NC, multioutput="raw_values"),
-        "mae": mean_absolute_error(target_NC, safe_NC, multioutput="raw_values"),
-        "r2": _r2(target_NC, safe_NC),
+        "rmse": np.sqrt((residual_NC**2).mean(axis=0)),
+        "mae": np.abs(residual_NC).mean(axis=0),
+        "r2": _r2(target_NC, residual_NC),
     }
     found: list[dict[str, Estimate]] = []
     for c in range(target_NC.shape[1]):
@@ -61,12 +60,12 @@ def target_estimates(
     return found
 
 
-def _r2(target_NC: Floats, predicted_NC: Floats) -> Floats:
-    """NaN for a constant target, where scikit-learn would make up 0 or 1."""
-    if target_NC.shape[0] < 2:
-        return np.full(target_NC.shape[1], np.nan)
+def _r2(target_NC: Floats, residual_NC: Floats) -> Floats:
+    """NaN for a constant target, where scikit-learn would make up 0 or 1; for a single row too."""
     is_constant_C = (target_NC == target_NC[0]).all(axis=0)
-    return np.where(is_constant_C, np.nan, r2_score(target_NC, predicted_NC, multioutput="raw_values"))
+    spread_C = ((target_NC - target_NC.mean(axis=0)) ** 2).sum(axis=0)
+    r2_C: Floats = 1.0 - (residual_NC**2).sum(axis=0) / np.where(is_constant_C | (spread_C == 0.0), np.nan, spread_C)
+    return r2_C
 
 
 def _samples(

@@ -38,9 +38,25 @@ def test_a_single_worker_looks_for_itself(two_gpus: pytest.MonkeyPatch) -> None:
 
 
 def test_what_the_environment_demands_is_what_the_workers_get(two_gpus: pytest.MonkeyPatch) -> None:
+    two_gpus.setenv("SOFTREG_DEVICE", "cpu")
+    assert devices(2) == ["cpu", "cpu"]
     two_gpus.setenv("SOFTREG_DEVICE", "cuda:1")
-    assert devices(2) == ["cuda:1", "cuda:1"]
+    assert devices(1) == ["cuda:1"]
     two_gpus.setenv("SOFTREG_DEVICE", "cuda")
     assert devices(2) == ["cuda:0", "cuda:1"]
     with pytest.raises(LocalError, match="3 workers would share 2"):
         devices(3)
+    two_gpus.setenv("SOFTREG_DEVICE", "cuda:1")
+    with pytest.raises(LocalError, match="one device, and 2 workers would share it"):
+        devices(2)
+
+
+def test_workers_are_told_how_many_share_the_machine_and_keep_what_they_compile_in_the_home(
+    two_gpus: pytest.MonkeyPatch,
+) -> None:
+    two_gpus.delenv("SOFTREG_WORKERS_HERE", raising=False)
+    two_gpus.delenv("SOFTREG_COMPILE_CACHE_DIRECTORY", raising=False)
+    for command in service_commands(Home(Path("/home")), ENDPOINTS, 3):
+        if command.name.startswith("worker"):
+            assert command.environment["SOFTREG_WORKERS_HERE"] == "3"
+            assert command.environment["SOFTREG_COMPILE_CACHE_DIRECTORY"] == "/home/compiled"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 from worker import devices
-from worker.devices import DeviceError, choose_device, cuda_devices
+from worker.devices import DeviceError, choose_device, cuda_devices, hold_device, visible_devices
 
 
 @pytest.fixture
@@ -41,3 +44,41 @@ def test_a_device_that_is_not_there_is_refused(count, wanted: str, devices_here:
 def test_the_count_is_torchs_own() -> None:
     torch = pytest.importorskip("torch")
     assert cuda_devices() == torch.cuda.device_count()
+
+
+@pytest.mark.parametrize(
+    ("device", "given", "visible"),
+    [
+        ("cpu", None, ""),
+        ("cpu", "0,1", ""),
+        ("cuda:0", None, "0"),
+        ("cuda:3", None, "3"),
+        ("cuda:1", "4,7", "7"),
+        ("cuda:1", "GPU-1a, GPU-2b", "GPU-2b"),
+    ],
+)
+def test_a_runner_sees_its_one_device(
+    monkeypatch: pytest.MonkeyPatch, device: str, given: str | None, visible: str
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if given is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    assert visible_devices(device) == visible
+
+
+def test_a_device_has_one_worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    held = hold_device("cuda:1", tmp_path)
+    assert held is not None
+    with pytest.raises(DeviceError, match="cuda:1 is another worker's"):
+        hold_device("cuda:1", tmp_path)
+    others = [hold_device(device, tmp_path) for device in ("cuda:0", "cpu", "cpu")]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    with pytest.raises(DeviceError):  # the same one under another number
+        hold_device("cuda:0", tmp_path)
+    for descriptor in [held, *others]:
+        if descriptor is not None:
+            os.close(descriptor)
+    again = hold_device("cuda:0", tmp_path)
+    assert again is not None
+    os.close(again)

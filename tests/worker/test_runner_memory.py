@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from worker.protocol import decode
+from worker.protocol import RunnerStart, decode
 from worker.runner import Runner
+
+START = RunnerStart(parent=0, device="cpu", threads=1, data_bytes=0)
 
 
 @pytest.mark.parametrize("allocate", [torch.empty, np.empty])
@@ -20,7 +22,7 @@ def test_memory_that_runs_out_fails_the_job_and_not_the_runner(allocate: Any) ->
         yield "progress", {"size": len(allocate(10**14))}
 
     replies = io.BytesIO()
-    Runner(io.BytesIO(), replies)._answer(work())
+    Runner(START, io.BytesIO(), replies)._answer(work())
     message = decode(replies.getvalue())
     assert message["type"] == "failed"
     assert message["error"]["code"] == "resource_exhausted"
@@ -32,4 +34,4 @@ def test_another_fault_still_ends_the_runner() -> None:
         yield
 
     with pytest.raises(RuntimeError, match="a fault of ours"):
-        Runner(io.BytesIO(), io.BytesIO())._answer(work())
+        Runner(START, io.BytesIO(), io.BytesIO())._answer(work())

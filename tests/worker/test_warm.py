@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,12 +26,12 @@ SAY = "import sys, json, os, time\ndef say(**m): print(json.dumps(m), flush=True
 def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., WarmRunner]]:
     made: list[WarmRunner] = []
 
-    def make(program: str, **overrides: object) -> WarmRunner:
+    def make(program: str, device: str = "cpu", **overrides: object) -> WarmRunner:
         path = tmp_path / "runner.py"
         path.write_text(SAY + program)
         monkeypatch.setattr(warm, "RUNNER", (str(path),))
-        settings = Settings.model_validate({**URLS, **overrides})
-        made.append(WarmRunner(settings, tmp_path))
+        settings = Settings.model_validate({**URLS, "spool_dir": tmp_path, **overrides})
+        made.append(WarmRunner(settings, tmp_path, device))
         made[-1].start()
         return made[-1]
 
@@ -99,7 +101,52 @@ def test_no_setting_of_the_service_reaches_it(runner, monkeypatch: pytest.Monkey
     monkeypatch.setenv("SOFTREG_DATABASE_URL", "postgresql://user:password@host/db")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     names = until_message(runner("say(type='env', names=sorted(os.environ)); time.sleep(60)"))["names"]
-    assert not [name for name in names if name.startswith(("SOFTREG", "AWS"))]
+    assert [name for name in names if name.startswith(("SOFTREG", "AWS"))] == ["SOFTREG_CACHE_DIRECTORY"]
+
+
+ENVIRONMENT = "say(type='env', names=dict(os.environ), path=sys.path, start=json.loads(sys.argv[1])); time.sleep(60)"
+
+
+def test_it_has_its_share_of_threads_and_one_device(runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warm, "usable_cores", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,6")
+    told = until_message(runner(ENVIRONMENT, "cuda:1", workers_here=4))
+    assert {told["names"][name] for name in warm._THREADS} == {"2"}
+    assert told["names"]["CUDA_VISIBLE_DEVICES"] == "6"
+    assert told["start"]["device"] == "cuda:0"
+    assert told["start"]["threads"] == 2
+    assert 0 < told["start"]["data_bytes"] <= 512 * 2**20
+    assert until_message(runner(ENVIRONMENT))["names"]["CUDA_VISIBLE_DEVICES"] == ""
+
+
+def test_a_compiler_is_found_and_has_a_private_directory(
+    runner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("HOME", raising=False)
+    names = until_message(runner(ENVIRONMENT, compile_cache_directory=tmp_path / "kept"))["names"]
+    assert names["PATH"] == os.environ["PATH"]
+    assert "HOME" not in names
+    assert names["SOFTREG_CACHE_DIRECTORY"] == str(tmp_path / "kept")
+    assert Path(names["TORCHINDUCTOR_CACHE_DIR"]).parent == tmp_path / "kept"
+    assert stat.S_IMODE((tmp_path / "kept").stat().st_mode) == 0o700
+    by_default = until_message(runner(ENVIRONMENT))["names"]["SOFTREG_CACHE_DIRECTORY"]
+    assert by_default == str(tmp_path / "compiled")
+
+
+def test_it_runs_the_code_that_the_supervisor_runs(
+    runner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, root: Path
+) -> None:
+    """However that was found: by the working directory, say, which the runner does not have."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["", "relative", str(tmp_path / "other")]))
+    path = until_message(runner(ENVIRONMENT))["path"]
+    assert path[:3] == [str(root), str(Path.cwd() / "relative"), str(tmp_path / "other")]
+    assert str(tmp_path) not in path
+    monkeypatch.setattr(warm.sysconfig, "get_paths", lambda: {"purelib": str(root)})
+    assert until_message(runner(ENVIRONMENT))["path"][:2] == [
+        str(Path.cwd() / "relative"),
+        str(tmp_path / "other"),
+    ]
 
 
 def test_it_is_worn_after_its_jobs_or_by_what_it_still_holds(runner) -> None:

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from pydantic import model_validator
 
 from softreg_core.data.cells import Cells
@@ -139,6 +138,8 @@ def _resized(image: NDArray[Any], size: tuple[int, int, int]) -> NDArray[Any]:
         gray = np.tensordot(_LUMA, pixels.astype(np.float32), axes=1)[np.newaxis]
         pixels = np.rint(gray).astype(np.uint8) if pixels.dtype == np.uint8 else gray
     if pixels.shape[1:] != (height, width):
+        from PIL import Image
+
         resample = Image.Resampling.BILINEAR  # pillow's averages over what it shrinks: no aliasing
         bands = [Image.fromarray(np.ascontiguousarray(band)) for band in pixels]
         pixels = np.stack([np.asarray(band.resize((width, height), resample)) for band in bands])

@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
-from scipy.signal import resample_poly
 
 from softreg_core.data.cells import Cells
 from softreg_core.data.encode.base import EncodingModel
@@ -119,6 +118,8 @@ def resampled(samples: NDArray[np.float32], own_rate: int, rate: int, most: int)
         return samples[:most]
     divisor = math.gcd(own_rate, rate)
     up, down = rate // divisor, own_rate // divisor
+    from scipy.signal import resample_poly  # half a second and 50 MB, which nothing but sound needs
+
     # What is cut off afterwards need not be filtered; the filter reaches 10 * max(up, down) / up samples further.
     reach = -(-most * down // up) + 20 * max(up, down) // up + 1
     return np.asarray(resample_poly(samples[:reach], up, down)[:most], dtype=np.float32)

@@ -141,6 +141,31 @@ def test_a_saved_model_answers_raw_rows_as_it_did_in_training(kind, tmp_path):
     assert resumed.spec == resolution.spec
 
 
+NOISES = {
+    "table": {"penalties": {"input_noise": 0.1}},
+    "image": {"penalties": {"mixup": 0.4}, "training": {"epochs": 2, "batch_size": 8, "average_weights": {}}},
+    "sequence": {"penalties": {"input_noise": 0.1}},
+}
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_a_run_writes_to_nothing_that_it_is_given(kind):
+    """A warm runner gives the same table and rows to the next job."""
+    make, document = KINDS[kind]
+    table, _ = make()
+    for array in table.tensors.values():
+        array.flags.writeable = False
+    common = {"loss": {"base": {"kind": "cross_entropy"}}, "training": {"epochs": 2, "batch_size": 8}}
+    spec = resolve(TrainSpec.model_validate(common | document | NOISES.get(kind, {})), table.report).spec
+    data = prepare(spec, table)
+    tensors = [tensor for part in (data.train, data.validation, data.test) for tensor in (*part.inputs, part.target)]
+    before = [(tensor.clone(), tensor._version) for tensor in tensors]
+    fit(spec, data)
+    for tensor, (was, version) in zip(tensors, before, strict=True):
+        assert torch.equal(tensor, was)
+        assert tensor._version == version
+
+
 def test_auto_takes_the_media_column_and_says_what_it_leaves(tmp_path):
     table, _ = image_table()
     extra = ColumnReport(name="id", kind="numeric", tensor="id", position=0)
