@@ -53,10 +53,11 @@ class Part:
         weight = None if self.weight is None else self.weight[rows]
         return Part(tuple(tensor[rows] for tensor in self.inputs), self.target[rows], weight)
 
-    def to(self, device: torch.device) -> Part:
-        """The same rows on a device."""
-        weight = None if self.weight is None else self.weight.to(device)
-        return Part(tuple(tensor.to(device) for tensor in self.inputs), self.target.to(device), weight)
+    def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> Part:
+        """The same rows on a device; numbers that are float32 as `dtype`."""
+        weight = None if self.weight is None else _numbers_as(dtype, self.weight).to(device)
+        inputs = tuple(_numbers_as(dtype, tensor).to(device) for tensor in self.inputs)
+        return Part(inputs, _numbers_as(dtype, self.target).to(device), weight)
 
     def batches(self, size: int) -> Iterator[Part]:
         """All rows, in order; the last batch may be smaller."""
@@ -71,3 +72,7 @@ class Part:
         inputs = tuple(torch.cat(tensors) for tensors in zip(*(part.inputs for part in parts), strict=True))
         weights = [part.weight for part in parts if part.weight is not None]
         return cls(inputs, torch.cat([part.target for part in parts]), torch.cat(weights) if weights else None)
+
+
+def _numbers_as(dtype: torch.dtype, tensor: Tensor) -> Tensor:
+    return tensor.to(dtype) if tensor.dtype == torch.float32 else tensor

@@ -25,6 +25,7 @@ class StreamedPart:
     pieces: Pieces
     has_weight: bool = False
     device: torch.device = torch.device("cpu")  # noqa: RUF009 - it cannot change
+    dtype: torch.dtype = torch.float32
 
     @property
     def rows(self) -> int:
@@ -42,9 +43,9 @@ class StreamedPart:
         found = [block.weight for block in self.blocks() if block.weight is not None]
         return torch.cat(found) if found else None
 
-    def to(self, device: torch.device) -> StreamedPart:
-        """The same rows, moved to a device when they are read."""
-        return dataclasses.replace(self, device=device)
+    def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> StreamedPart:
+        """The same rows, moved to a device when they are read; numbers that are float32 as `dtype`."""
+        return dataclasses.replace(self, device=device, dtype=dtype)
 
     def batches(self, size: int) -> Iterator[Part]:
         """All rows, always in the same order; the last batch of a piece may be smaller."""
@@ -67,7 +68,7 @@ class StreamedPart:
         tensors = [torch.from_numpy(array) for array in arrays]
         weight = tensors.pop() if self.has_weight else None
         target = tensors.pop()
-        return Part(tuple(tensors), target, weight).to(self.device)
+        return Part(tuple(tensors), target, weight).to(self.device, self.dtype)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
 
 import torch
 
@@ -16,7 +15,7 @@ from softreg_core.engine.batches import Batches, batches_of
 from softreg_core.engine.beside import Teacher, build_beside
 from softreg_core.engine.rates import Rates
 from softreg_core.engine.step import Stepper
-from softreg_core.engine.weights import class_weight, precision_of
+from softreg_core.engine.weights import Precision, class_weight, in_dtype, precision_of
 from softreg_core.errors import DataError
 from softreg_core.losses import DataMeta, build_loss, target_variance
 from softreg_core.nets import build_net
@@ -47,18 +46,19 @@ def build_stepper(
     total_steps: int,
     device: torch.device,
     teacher: Teacher | None = None,
-) -> tuple[Stepper, Literal["float32", "bfloat16"]]:
+    dtype: torch.dtype = torch.float32,
+) -> tuple[Stepper, Precision]:
     """A network, its loss, its optimiser, and what stands beside them; and the precision of the network's products."""
     preprocessing = data.preprocessing
     variance = target_variance(data.train.target, preprocessing.outputs, data.train.weight)
     data_meta = DataMeta(preprocessing.outputs, preprocessing.task, total_steps, variance, are_targets_checked=True)
-    loss = build_loss(spec.loss, data_meta).to(device)
+    loss = in_dtype(build_loss(spec.loss, data_meta).to(device), dtype)
     width = preprocessing.outputs + loss.extra_outputs
     shape, statistics = preprocessing.shape, preprocessing.statistics
-    net = build_net(spec.net, shape, width, spec.training.seed, statistics).to(device)
+    net = in_dtype(build_net(spec.net, shape, width, spec.training.seed, statistics).to(device), dtype)
     labels = preprocessing.labels if preprocessing.task == "classification" else None
     weight_K = class_weight(spec.training.class_weights, labels, data.train.target)
-    precision = precision_of(spec.training.precision, net, device)
+    precision = precision_of(spec.training.precision, net, device, dtype)
     teach = None if teacher is None else partial(teacher.teach, preprocessing, spec.loss.base, device)
     stepper = Stepper(
         spec,
@@ -66,7 +66,7 @@ def build_stepper(
         loss,
         rates,
         build_beside(spec, net, teach),
-        class_weight=None if weight_K is None else weight_K.to(device),
+        class_weight=None if weight_K is None else weight_K.to(device, dtype),
         is_half=precision == "bfloat16",
     )
     return stepper, precision

@@ -31,6 +31,7 @@ def train(
     device: str = "cpu",
     keep_step_losses: bool = False,
     teacher: Teacher | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> Iterator[TrainEvent]:
     """Train, telling what happens.
 
@@ -47,6 +48,7 @@ def train(
         device: `cpu`, `cuda` or `cuda:N`.
         teacher: the model, as `softreg_core.load` gives it, that a loss with divergence `teacher` learns from.
         keep_step_losses: give each step's mean loss with `EpochEnded`.
+        dtype: of weights, data and loss; float64 is for comparisons, where rounding would hide what is compared.
 
     Yields:
         See softreg_core.engine.events.
@@ -58,7 +60,7 @@ def train(
         SpecError: the loss needs a teacher that was not given, or the other way round.
         TypeError: the data was not prepared.
     """
-    run = Run(spec, data, torch.device(device), teacher)
+    run = Run(spec, data, torch.device(device), teacher, dtype)
     if resume is not None:
         run.restore(resume, resume_best)
     work = work_per_row(spec.net, data.preprocessing.shape, data.preprocessing.outputs)

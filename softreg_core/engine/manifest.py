@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 
 from softreg_core.engine.advance import Chosen, Tier
+from softreg_core.engine.weights import Precision
 
 __all__ = ["Manifest", "deterministic", "manifest_of"]
 
@@ -34,7 +34,7 @@ class Manifest:
     """The instruction set that torch uses on the CPU, as AVX2."""
     cuda: str | None
     threads: int
-    precision: Literal["float32", "bfloat16"]
+    precision: Precision
     tier: Tier
     """How steps are executed."""
     tier_reason: str
@@ -49,9 +49,7 @@ class Manifest:
     """Where the bits may differ."""
 
 
-def manifest_of(
-    device: torch.device, precision: Literal["float32", "bfloat16"], order: str, chosen: Chosen
-) -> Manifest:
+def manifest_of(device: torch.device, precision: Precision, order: str, chosen: Chosen) -> Manifest:
     """Of a run that is about to begin, inside of `deterministic` and with its threads set."""
     is_cuda = device.type == "cuda"
     return Manifest(

@@ -43,7 +43,12 @@ class Run:
     """A network, its optimiser and a position: `step` optimiser steps, `epoch` completed epochs."""
 
     def __init__(
-        self, spec: TrainSpec, data: PreparedData, device: torch.device, teacher: Teacher | None = None
+        self,
+        spec: TrainSpec,
+        data: PreparedData,
+        device: torch.device,
+        teacher: Teacher | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         if not isinstance(data, PreparedData):
             raise TypeError(
@@ -53,13 +58,13 @@ class Run:
         self.device = device
         self.preprocessing = data.preprocessing
         self._train, self._validation, self._test = (
-            part.to(device) for part in (data.train, data.validation, data.test)
+            part.to(device, dtype) for part in (data.train, data.validation, data.test)
         )
         self._batches = build_batches(spec, self._train)
         self.steps_per_epoch = self._batches.steps_per_epoch
         total_steps = spec.training.epochs * self.steps_per_epoch
         self._rates = Rates(spec.schedule, self.steps_per_epoch, total_steps, spec.checkpoints.monitor)
-        self._stepper, self.precision = build_stepper(spec, data, self._rates, total_steps, device, teacher)
+        self._stepper, self.precision = build_stepper(spec, data, self._rates, total_steps, device, teacher, dtype)
         self._measured = Measured(spec, data.preprocessing, self._stepper.evaluated, self._stepper.loss)
         fitting = max(1, _ROWS_PER_READING // self._batches.most_rows)
         self._steps_per_reading = min(self.steps_per_epoch, _STEPS_PER_READING, fitting)

@@ -4,14 +4,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from softreg_core.errors import Problem, SpecError
 
-__all__ = ["class_weight", "precision_of"]
+__all__ = ["Precision", "class_weight", "in_dtype", "precision_of"]
+
+Precision = Literal["float32", "float64", "bfloat16"]
 
 # From about this many weights on a half-precision product pays for the casts around it.
 _LARGE = 1_000_000
@@ -44,12 +46,25 @@ def class_weight(
     return torch.tensor([wanted.get(label, 1.0) for label in labels])
 
 
-def precision_of(wanted: str, net: nn.Module, device: torch.device) -> Literal["float32", "bfloat16"]:
-    """`auto` is bfloat16 for large networks on CUDA devices that have it, else float32.
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def in_dtype(module: Module, dtype: torch.dtype) -> Module:
+    """The module itself, its float32 numbers as `dtype`; what is wider stays so."""
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.dtype == torch.float32:
+            tensor.data = tensor.data.to(dtype)
+    return module
+
+
+def precision_of(wanted: str, net: nn.Module, device: torch.device, dtype: torch.dtype = torch.float32) -> Precision:
+    """`auto` is bfloat16 for large networks on CUDA devices that have it, else that of the weights.
 
     Raises:
         SpecError: bfloat16 was asked for, and the device has none that is faster.
     """
+    if dtype == torch.float64 and wanted != "bfloat16":
+        return "float64"
     can = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     if wanted == "bfloat16" and not can:
         message = f"bfloat16 is offered on CUDA devices that compute in it; this job runs on {device}"

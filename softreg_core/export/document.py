@@ -96,7 +96,7 @@ class ManifestDocument(_Document):
     processor: str
     cuda: str | None
     threads: int
-    precision: Literal["float32", "bfloat16"]
+    precision: Literal["float32", "float64", "bfloat16"]
     tier: str
     tier_reason: str = ""
     pack: tuple[str, ...]

@@ -16,8 +16,8 @@ class Pixels(Scaled):
     """(x - mean) / std per channel, of x = pixels / 255 where they are uint8."""
 
     def forward(self, pixels_BCHW: Tensor) -> tuple[Tensor, None]:
-        """uint8 or float32; float32, and no mask."""
-        x = pixels_BCHW.float()
+        """uint8 or floats; of the network's dtype, and no mask."""
+        x = pixels_BCHW.to(self.mean.dtype)
         if pixels_BCHW.dtype == torch.uint8:
             x = x / 255.0
         return (x - self.mean.view(-1, 1, 1)) / self.std.view(-1, 1, 1), None

@@ -60,7 +60,7 @@ class LogMel(Scaled):
 
     def _spectrum(self, waveform_BS: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         samples = waveform_BS.shape[1]
-        heard_BS = waveform_BS.float() * within(lengths_B, samples)
+        heard_BS = waveform_BS.to(self.kernels.dtype) * within(lengths_B, samples)
         spare = self.spare if torch.compiler.is_exporting() else 0
         frames = (samples + self.hop - 1) // self.hop + spare
         begins_T = torch.arange(frames, device=lengths_B.device) * self.hop
