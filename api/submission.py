@@ -18,6 +18,7 @@ from softreg_core.data.report import DatasetReport
 from softreg_core.errors import Problem, SpecError, UserError
 from softreg_core.spec import Resolution, TrainSpec, problems_of, resolve
 from softreg_core.spec.estimate import bytes_of_batch
+from softreg_core.spec.memory import bytes_of_decoded
 from softreg_core.spec.problems import nearest
 from softreg_jobs.store import NewJob
 
@@ -96,6 +97,13 @@ class Submission:
         if resolution.parameters > most:
             message = f"the net has {resolution.parameters} parameters, and at most {most} are taken"
             raise _spec_error([Problem("/net", message)])
+        needed, most = bytes_of_decoded(resolution.spec.task.input, report), self.runtime.settings.max_prepared_bytes
+        if needed > most:
+            message = (
+                f"{report.rows} rows take {needed / 2**30:.1f} GiB when they are decoded to this size, and at most "
+                f"{most / 2**30:.1f} are taken: choose a smaller height and width, or fewer seconds or a lower rate"
+            )
+            raise _spec_error([Problem("/task/input", message)])
         needed, most = _bytes_of_batch(resolution), self.runtime.settings.max_batch_bytes
         if needed > most:
             message = (

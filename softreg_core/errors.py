@@ -170,6 +170,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 _OUT_OF_MEMORY = (
     "can't allocate memory",
     "CUDA error: out of memory",
+    "not enough memory",
+    "could not create a memory",
+    "CUDA out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
 )

@@ -130,6 +130,8 @@ class Settings(BaseSettings):
     max_parameters: Annotated[int, Field(ge=1)] = 100_000_000
     max_batch_bytes: Annotated[int, Field(ge=1)] = 32 * 2**30
     """Of one batch in the largest layer of its network; a job that takes more would only kill its runner."""
+    max_prepared_bytes: Annotated[int, Field(ge=1)] = 16 * 2**30
+    """Of all rows of a job's images or sounds, decoded to the size that it asks for."""
     max_queued_jobs: Annotated[int, Field(ge=1)] = 10_000
     """Per tenant."""
 

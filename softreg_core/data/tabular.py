@@ -16,6 +16,8 @@ from softreg_core.data.splits import trainable_rows
 from softreg_core.data.streamed import StreamedPart
 from softreg_core.data.table import Table
 from softreg_core.data.target import TargetFit, target_array, weight_array, weightless
+from softreg_core.room import require_room
+from softreg_core.spec.memory import bytes_of_decoded
 from softreg_core.spec.train import TrainSpec
 
 __all__ = ["PreparedData", "part_of", "prepare", "what_prepares"]
@@ -41,7 +43,13 @@ def prepare(spec: TrainSpec, table: Table) -> PreparedData:
     Raises:
         DataError: a used cell is missing, unknown or not a finite float32 number after scaling, and no policy takes
             it; row (from 1) and column are named. Or the training rows are fewer than two, or of a single class.
+        ResourceError: the prepared rows need more memory than is free.
     """
+    require_room(
+        bytes_of_decoded(spec.task.input, table.report),
+        f"preparing {table.report.rows} rows of this size",
+        "choose a smaller task.input, or fewer rows",
+    )
     rows = trainable_rows(spec, table)
     inputs_fit, target_fit = begin_fit(spec, table.report), TargetFit(spec, table.report)
     train = TableCells(table, rows.train)

@@ -59,6 +59,7 @@ def train(
         DataError: a state to resume from does not fit, or the teacher has other outputs or inputs.
         SpecError: the loss needs a teacher that was not given, or the other way round.
         TypeError: the data was not prepared.
+        ResourceError: the run needs more memory than its device has free.
     """
     run = Run(spec, data, torch.device(device), teacher, dtype)
     if resume is not None:

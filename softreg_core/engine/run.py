@@ -21,6 +21,7 @@ from softreg_core.engine.patience import patience_of
 from softreg_core.engine.rates import Rates
 from softreg_core.engine.record import LossRecord
 from softreg_core.engine.recovery import Recovery
+from softreg_core.engine.room import require_room_to_train
 from softreg_core.engine.state import TrainingState
 from softreg_core.engine.step import Captured, Outcome, copies
 from softreg_core.errors import DataError, NonFiniteLossError
@@ -54,6 +55,7 @@ class Run:
             raise TypeError(
                 f"training takes prepared data, not a {type(data).__name__}: call prepare(spec, table) first"
             )
+        require_room_to_train(spec, data, device, dtype)
         self.spec = spec
         self.device = device
         self.preprocessing = data.preprocessing

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from softreg_core.errors import Problem, SpecError
 
-__all__ = ["Precision", "class_weight", "in_dtype", "precision_of"]
+__all__ = ["Precision", "class_weight", "in_dtype", "precision_for", "precision_of"]
 
 Precision = Literal["float32", "float64", "bfloat16"]
 
@@ -58,6 +58,11 @@ def in_dtype(module: Module, dtype: torch.dtype) -> Module:
 
 
 def precision_of(wanted: str, net: nn.Module, device: torch.device, dtype: torch.dtype = torch.float32) -> Precision:
+    """See `precision_for`."""
+    return precision_for(wanted, sum(parameter.numel() for parameter in net.parameters()), device, dtype)
+
+
+def precision_for(wanted: str, parameters: int, device: torch.device, dtype: torch.dtype = torch.float32) -> Precision:
     """`auto` is bfloat16 for large networks on CUDA devices that have it, else that of the weights.
 
     Raises:
@@ -69,5 +74,5 @@ def precision_of(wanted: str, net: nn.Module, device: torch.device, dtype: torch
     if wanted == "bfloat16" and not can:
         message = f"bfloat16 is offered on CUDA devices that compute in it; this job runs on {device}"
         raise SpecError(message, [Problem("/training/precision", message)])
-    is_large = sum(parameter.numel() for parameter in net.parameters()) >= _LARGE
+    is_large = parameters >= _LARGE
     return "bfloat16" if wanted == "bfloat16" or (wanted == "auto" and can and is_large) else "float32"

@@ -12,7 +12,7 @@ from softreg_core.spec.inputs import InputShape
 from softreg_core.spec.net import CnnSpec, MlpSpec, NetSpec, ResnetSpec, RnnSpec, TransformerSpec
 from softreg_core.spec.widths import embedding_width, flat_width, frames, step_count, step_width
 
-__all__ = ["Work", "work_per_row"]
+__all__ = ["Work", "front_work", "halved_places", "work_per_row"]
 
 
 class Work(NamedTuple):
@@ -25,12 +25,13 @@ class Work(NamedTuple):
 
 def work_per_row(net: NetSpec, shape: InputShape, outputs: int) -> Work:
     """Front and body of a network that takes such inputs."""
-    front = _front(net, shape, outputs)
+    front = front_work(net, shape, outputs)
     body = _body(net, shape, outputs)
     return Work(front.multiplications + body.multiplications, max(front.numbers, body.numbers))
 
 
-def _front(net: NetSpec, shape: InputShape, outputs: int) -> Work:
+def front_work(net: NetSpec, shape: InputShape, outputs: int) -> Work:
+    """From a batch's tensors to what the body takes."""
     match shape.kind:
         case "table":
             return Work(0, shape.numbers + len(shape.levels))
@@ -63,8 +64,8 @@ def _body(net: NetSpec, shape: InputShape, outputs: int) -> Work:
             return Work(sum(before * after for before, after in itertools.pairwise(widths)), 3 * max(widths))
 
 
-def _places(shape: InputShape, halvings: int) -> tuple[int, int]:
-    """Channels of a map, and its places after so many halvings."""
+def halved_places(shape: InputShape, halvings: int) -> tuple[int, int]:
+    """Channels of a map, and its places after so many halvings of its sides."""
     if shape.kind == "image":
         channels, sides = shape.channels, (shape.height, shape.width)
     else:
@@ -74,9 +75,9 @@ def _places(shape: InputShape, halvings: int) -> tuple[int, int]:
 
 
 def _cnn(net: CnnSpec, shape: InputShape) -> Work:
-    (before, _), count, largest = _places(shape, 0), 0, 0
+    (before, _), count, largest = halved_places(shape, 0), 0, 0
     for stage, after in enumerate(net.channels):
-        _, places = _places(shape, stage)
+        _, places = halved_places(shape, stage)
         count += 9 * places * after * (before + (net.convolutions - 1) * after)
         largest = max(largest, 3 * places * max(before, after))
         before = after
@@ -84,13 +85,13 @@ def _cnn(net: CnnSpec, shape: InputShape) -> Work:
 
 
 def _resnet(net: ResnetSpec, shape: InputShape) -> Work:
-    (channels, places), blocks = _places(shape, 0), (net.depth - 2) // 6
+    (channels, places), blocks = halved_places(shape, 0), (net.depth - 2) // 6
     before, count = net.width, 9 * places * channels * net.width
     for stage, after in enumerate((net.width, 2 * net.width, 4 * net.width)):
-        _, places = _places(shape, stage)
+        _, places = halved_places(shape, stage)
         count += 9 * places * after * (before + (2 * blocks - 1) * after)
         before = after
-    return Work(count, 4 * _places(shape, 0)[1] * max(channels, net.width))
+    return Work(count, 4 * halved_places(shape, 0)[1] * max(channels, net.width))
 
 
 def _rnn(net: RnnSpec, shape: InputShape) -> Work:
