@@ -217,14 +217,13 @@ def test_a_batch_that_no_memory_holds_is_refused_with_its_size(client, new_app, 
 
 
 def test_images_that_no_memory_holds_decoded_are_refused_with_their_size(client, new_app, new_client):
-    small = new_client(client.key, app=new_app(max_prepared_bytes=1797 * 100))
-    body = {"dataset": "sample:digits", "net": {"kind": "cnn"}}
-    eight = {"task": {"input": {"kind": "image", "channels": 1, "height": 8, "width": 8}}}
-    assert small.post("/v1/jobs", json=body | eight).status_code == 201
-    tiny = new_client(client.key, app=new_app(max_prepared_bytes=1797 * 10))
-    (error,) = tiny.post("/v1/jobs", json=body | eight).json()["errors"]
+    view = {"kind": "image", "channels": 1, "height": 1, "width": 2}
+    body = {"dataset": "sample:digits", "net": {"kind": "cnn"}, "task": {"input": view}}
+    assert client.post("/v1/jobs", json=body).status_code == 201
+    small = new_client(client.key, app=new_app(max_prepared_bytes=10))
+    (error,) = small.post("/v1/jobs", json=body).json()["errors"]
     assert error["pointer"] == "/task/input"
-    assert "1797 rows take" in error["message"]
+    assert "when they are decoded to this size" in error["message"]
 
 
 NUMBERS = {"kind": "numeric", "tensor": "numbers", "distinct": 90}
