@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.report import median
+from benchmarks.train.harness import Job
 from benchmarks.train.job import Outcome, measure
-from benchmarks.train.side import Job
 from benchmarks.train.sides import SIDES, Side
 
 __all__ = ["Reading", "compare", "ratio", "rows_of", "tolerances"]
@@ -134,8 +134,8 @@ def tolerances(job: Job, runs: int = 8) -> dict[bool, tuple[float, float]]:
     By whether the order is the same. The same order: runs whose initial weights were moved by one unit in the last
     place. Another order: runs with other permutations. The tolerance is three deviations, and 1 % at least.
     """
+    from benchmarks.train.harness import Clock
     from benchmarks.train.peers.plain import train
-    from benchmarks.train.side import Clock
 
     generator = np.random.default_rng(0)
     found = {}

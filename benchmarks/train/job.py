@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.train.side import ALPHA, EPSILON, Job, Weights
+from benchmarks.train.harness import ALPHA, EPSILON, Job, Weights
 from softreg_core.data.part import Part
 from softreg_core.data.sample import load_sample
 from softreg_core.data.tabular import PreparedData, prepare

@@ -12,10 +12,9 @@ from collections.abc import Callable
 
 import torch
 
+from benchmarks.train.harness import Clock, Job, Weights, main
 from benchmarks.train.job import article
-from benchmarks.train.side import Clock, Job, Weights, main
 from softreg_core.engine import CheckpointDue, EpochEnded, train
-from softreg_core.spec.training import TrainingSpec
 
 __all__ = ["run"]
 
@@ -24,8 +23,7 @@ def run(engine: str) -> Callable[[Job, Clock], Weights]:
     """A side that asks for an engine."""
 
     def side(job: Job, clock: Clock) -> Weights:
-        chosen = {} if engine == "eager" and "engine" not in TrainingSpec.model_fields else {"engine": engine}
-        spec, data = article(job.epochs, training=chosen)
+        spec, data = article(job.epochs, training={"engine": engine})
         last = None
         # Up to the end of the last epoch: the final report is no part of the comparison.
         for event in train(spec, data):

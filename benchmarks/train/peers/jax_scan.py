@@ -12,7 +12,7 @@ import numpy as np
 import optax
 from jax import numpy as jnp
 
-from benchmarks.train.side import ALPHA, BATCH_SIZE, EPSILON, LEARNING_RATE, Clock, Job, Weights, main
+from benchmarks.train.harness import ALPHA, BATCH_SIZE, EPSILON, LEARNING_RATE, Clock, Job, Weights, main
 
 __all__ = ["train"]
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from benchmarks.train.harness import BATCH_SIZE, EPSILON, LEARNING_RATE, Clock, Job, Weights, main
 from benchmarks.train.peers.plain import make_net, soft_loss, weights_of
-from benchmarks.train.side import BATCH_SIZE, EPSILON, LEARNING_RATE, Clock, Job, Weights, main
 
 __all__ = ["train"]
 

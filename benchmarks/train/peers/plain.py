@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from benchmarks.train.side import ALPHA, BATCH_SIZE, EPSILON, LEARNING_RATE, Clock, Job, Weights, main
+from benchmarks.train.harness import ALPHA, BATCH_SIZE, EPSILON, LEARNING_RATE, Clock, Job, Weights, main
 
 __all__ = ["make_net", "soft_loss", "train", "weights_of"]
 

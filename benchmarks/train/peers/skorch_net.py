@@ -9,8 +9,8 @@ from skorch.dataset import Dataset
 from skorch.helper import predefined_split
 from torch import Tensor, nn
 
+from benchmarks.train.harness import BATCH_SIZE, EPSILON, LEARNING_RATE, Clock, Job, Weights, main
 from benchmarks.train.peers.plain import make_net, soft_loss, weights_of
-from benchmarks.train.side import BATCH_SIZE, EPSILON, LEARNING_RATE, Clock, Job, Weights, main
 
 __all__ = ["train"]
 
