@@ -8,7 +8,7 @@ PEERS := .venv-bench/.installed
 TWO := -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-all lint format bench-train bench-scaling bench-service bench-methods cards constraints clean
+.PHONY: help demo up test test-all lint format bench-train bench-scaling bench-peak bench-service bench-methods cards constraints clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 18
@@ -51,6 +51,9 @@ bench-train: $(INSTALLED) $(PEERS)  ## Training in each tier against Keras, Ligh
 
 bench-scaling: $(INSTALLED)  ## Steps per second and peak memory over rows, width and pack size
 	$(BIN)/python -m benchmarks.scaling $(OPTIONS)
+
+bench-peak: $(INSTALLED)  ## What this machine can do at most, and the floors that this sets
+	$(BIN)/python -m benchmarks.peak $(OPTIONS)
 
 bench-service: $(INSTALLED)  ## Submit to succeeded, on a warm worker
 	$(BIN)/python -m benchmarks.service
