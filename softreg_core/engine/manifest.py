@@ -47,6 +47,8 @@ class Manifest:
     """Torch was told to use deterministic algorithms only, or there are no others, as on the CPU."""
     not_claimed: tuple[str, ...]
     """Where the bits may differ."""
+    parts: int = 1
+    """In how many a batch went through the network at last: more than the spec asks for where memory ran out."""
 
 
 def manifest_of(device: torch.device, precision: Precision, order: str, chosen: Chosen) -> Manifest:

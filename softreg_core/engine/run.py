@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -21,9 +22,11 @@ from softreg_core.engine.patience import patience_of
 from softreg_core.engine.rates import Rates
 from softreg_core.engine.record import LossRecord
 from softreg_core.engine.recovery import Recovery
+from softreg_core.engine.relief import Relief
 from softreg_core.engine.room import require_room_to_train
 from softreg_core.engine.state import TrainingState
 from softreg_core.engine.step import Captured, Outcome, copies
+from softreg_core.engine.terms import Observer
 from softreg_core.errors import DataError, NonFiniteLossError
 from softreg_core.evaluate.model import Measured
 from softreg_core.spec.advice import Advice, advise_at
@@ -74,6 +77,7 @@ class Run:
         self._is_convex = spec.loss.combine == "convex"
         self._ledger = GradientLedger(spec, self.steps_per_epoch)
         self._recovery = Recovery(spec.training.on_nonfinite)
+        self._relief = Relief(spec)
         self._stopping = patience_of(spec.training.early_stopping, spec.checkpoints.monitor)
         self.best = BestEpoch(spec.checkpoints.monitor, is_kept=spec.checkpoints.keep_best)
         # With `rewind` told when the epoch ends: a step that is undone was none, and each is told of once.
@@ -127,6 +131,8 @@ class Run:
         self._stepper.put(Captured(state.model, state.loss, state.optimizer, state.more, state.numbers))
         self._rates.restore(state.numbers)
         self._recovery.restore(state)
+        self._relief.restore(state.numbers)
+        self._stepper.parts = self._relief.parts
         if self._stopping is not None:
             self._stopping.restore("stopping", state.numbers)
         self.step, self.epoch, self.step_in_epoch = state.step, state.epoch, state.step_in_epoch
@@ -216,7 +222,7 @@ class Run:
         """One step; None when the one before it was undone instead."""
         here = self._recovery.here(self._stepper, self._record, self.step_in_epoch)
         wants = self._ledger.wants(self.step_in_epoch, self.step)
-        outcome = self._stepper.take(batch, self.step, self._ledger.observe if wants else None)
+        outcome = self._taken(batch, self._ledger.observe if wants else None)
         if outcome.is_taken:
             self._record.add(outcome.columns)
         elif self._recovery.how == "skip":
@@ -238,6 +244,20 @@ class Run:
             self._go_back()
             return None
         return outcome
+
+    def _taken(self, batch: Part, observe: Observer | None) -> Outcome:
+        """One step; once in a run in twice as many parts, where memory runs out.
+
+        Raises:
+            ResourceError: there is not enough of it.
+        """
+        try:
+            return self._stepper.take(batch, self.step, observe)
+        except (MemoryError, RuntimeError) as error:
+            self._relief.seek(error, batch.rows, self.step)
+        self._relief.free(self.device)
+        self._stepper.parts = self._relief.parts
+        return self._taken(batch, observe)
 
     def _go_back(self) -> None:
         """Undo the last step that was taken, or the epoch's, and halve the learning rate.
@@ -276,7 +296,8 @@ class Run:
             self._stopping.see(self.metrics)
         # Every epoch, not only when a checkpoint is due: the next one may ruin the weights.
         self.last_good = self.best.offer(self.step, self.epoch, self.metrics, self.capture)
-        return EpochEnded(self.step, self.epoch, dict(self.metrics), step_losses, self._advice(sigma2))
+        advice = (*self._advice(sigma2), *self._relief.take_advice())
+        return EpochEnded(self.step, self.epoch, dict(self.metrics), step_losses, advice)
 
     def _advice(self, sigma2: float | None) -> tuple[Advice, ...]:
         warning = self.chosen.warning
@@ -333,7 +354,14 @@ class Run:
         stopping = {} if self._stopping is None else self._stopping.numbers("stopping")
         # An interrupted run goes on in the tier that it began in.
         tier = {} if self.chosen.advance is None else {f"engine/{self.chosen.tier}": 1.0}
-        return tier | {"record/mass": self._record.mass} | self._rates.numbers() | self._recovery.numbers() | stopping
+        return (
+            tier
+            | {"record/mass": self._record.mass}
+            | self._rates.numbers()
+            | self._recovery.numbers()
+            | stopping
+            | self._relief.numbers()
+        )
 
     def finish(self) -> Finished:
         """The model to deliver, measured on the test rows; the run is over."""
@@ -344,7 +372,8 @@ class Run:
             metrics = dict(best.metrics)
         metrics |= {f"test.{name}": value for name, value in self._measured.metrics(self._test).items()}
         of_net, of_loss = (copies(module.state_dict()) for module in (self._stepper.evaluated, self._stepper.loss))
-        model = TrainedModel(self.spec, of_net, self.preprocessing, of_loss, self.manifest)
+        manifest = None if self.manifest is None else replace(self.manifest, parts=self._relief.parts)
+        model = TrainedModel(self.spec, of_net, self.preprocessing, of_loss, manifest)
         best_step = None if self.best.best is None else self.best.best.step
         is_early = self.is_stopped_early and self.epoch < self.spec.training.epochs
         reason: Literal["completed", "early_stopped"] = "early_stopped" if is_early else "completed"

@@ -22,6 +22,7 @@ from softreg_core.engine.perturb import Perturbed, perturbed
 from softreg_core.engine.rates import Rates
 from softreg_core.engine.state import load_tensors
 from softreg_core.engine.terms import Observer
+from softreg_core.errors import ResourceError, is_out_of_memory
 from softreg_core.losses import Loss
 from softreg_core.spec.task_input import ImageInput
 from softreg_core.spec.train import TrainSpec
@@ -102,13 +103,15 @@ class Stepper:
         view = spec.task.input
         self._augment = view.augment if isinstance(view, ImageInput) else None
         self._is_perturbed = spec.penalties.mixup > 0.0 or spec.penalties.input_noise > 0.0
-        self._is_in_calls = spec.training.accumulate > 1 or spec.penalties.mixup > 0.0
+        self.parts = spec.training.accumulate
+        """In how many parts a batch goes through the network."""
         self._clip = spec.training.gradient_clip
         # Looked at before the update, where the spec says what to do then; a run that fails looks seldom instead.
         self._is_guarded = spec.training.on_nonfinite != "fail"
         average = spec.training.average_weights
         self.average = None if average is None else Average(net, average.decay)
         self._buffers = [*net.buffers(), *loss.buffers()]
+        self._is_following = next(loss.buffers(), None) is not None
         self._beside = beside
         self._optimizer = build_optimizer(spec.optimizer, self.trained)
 
@@ -144,23 +147,42 @@ class Stepper:
         self.set_rate(step)
         self._optimizer.zero_grad()
         # What the passes change on their own, as statistics of batch norm: a step that is left out leaves it alone.
-        kept = [buffer.clone() for buffer in self._buffers] if self._is_guarded else []
+        kept = [buffer.clone() for buffer in self._buffers] if self._is_guarded or self._is_following else []
         # Several calls of the loss are one step of what it follows; with one, asking would cost more than a layer.
-        with self.loss.as_one_step() if self._is_in_calls else nullcontext():
-            columns = self._backward(batch, step, observe)
+        is_in_calls = self.parts > 1 or self._penalties.mixup > 0.0
+        try:
+            with self.loss.as_one_step() if is_in_calls else nullcontext():
+                columns = self._backward(batch, step, observe)
+        except (MemoryError, RuntimeError):  # memory ran out, perhaps: then the step is taken again
+            self._leave(kept)
+            raise
         if self._is_guarded and not self._is_sound(columns["total"]):
-            for buffer, before in zip(self._buffers, kept, strict=True):
-                buffer.copy_(before)
+            self._leave(kept)
             return Outcome(columns, is_taken=False)
         if self._clip is not None:
             norm = torch.nn.utils.clip_grad_norm_(self.trained.values(), self._clip, foreach=True)
             columns["gradient_norm"] = norm.expand_as(columns["total"])
-        self._optimizer.step()
-        if self.average is not None:
-            self.average.update()
-        if self._beside is not None:
-            self._beside.update()
+        self._update()
         return Outcome(columns)
+
+    def _update(self) -> None:
+        try:
+            self._optimizer.step()
+            if self.average is not None:
+                self.average.update()
+            if self._beside is not None:
+                self._beside.update()
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            # Some parameters are updated, others are not: there is no taking it again.
+            raise ResourceError(f"out of memory while parameters were updated: {str(error)[:300]}") from error
+
+    def _leave(self, kept: list[Tensor]) -> None:
+        """Nothing is left of the step's passes."""
+        self._optimizer.zero_grad()
+        for buffer, before in zip(self._buffers if kept else (), kept, strict=True):
+            buffer.copy_(before)
 
     def _backward(self, batch: Part, step: int, observe: Observer | None) -> dict[str, Tensor]:
         if self._augment is not None:
@@ -169,7 +191,7 @@ class Stepper:
         if self._is_perturbed:
             is_regression = self.spec.task.kind == "regression"
             seen = perturbed(batch, self._penalties, self.spec.training.seed, step, is_regression=is_regression)
-        if self.spec.training.accumulate > 1:
+        if self.parts > 1:
             return self._accumulate(seen, step, observe)
         terms = self.objective.forward(seen, step)
         if observe is not None:
@@ -180,7 +202,7 @@ class Stepper:
     def _accumulate(self, seen: Perturbed, step: int, observe: Observer | None) -> dict[str, Tensor]:
         """The gradient of the whole batch, from parts of it one after the other."""
         rows = seen.rows.rows
-        size = -(-rows // self.spec.training.accumulate)
+        size = -(-rows // self.parts)
         whole = self.objective.weight(seen.rows)
         mass = rows if whole is None else whole.sum().clamp(min=torch.finfo(whole.dtype).tiny)
         found: list[dict[str, Tensor]] = []

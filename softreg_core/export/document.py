@@ -103,6 +103,7 @@ class ManifestDocument(_Document):
     order: str = "each epoch permutes all rows"
     is_deterministic: bool
     not_claimed: tuple[str, ...]
+    parts: int = 1
 
 
 class ModelDocument(_Document):
