@@ -110,9 +110,8 @@ class Site:
         return found[0]
 
 
-@pytest.fixture
-def site(new_database: NewDatabase) -> Iterator[Site]:
-    """A migrated ledger with the digits, and nothing running yet."""
+def open_site(new_database: NewDatabase) -> Site:
+    """A migrated ledger with the digits, and nothing running yet; the caller stops it."""
     settings = new_database(
         lease_seconds=3.0,
         beat_seconds=0.5,
@@ -134,5 +133,12 @@ def site(new_database: NewDatabase) -> Iterator[Site]:
         report=report,
         dataset_id="sample:digits",
     )
+    return site
+
+
+@pytest.fixture
+def site(new_database: NewDatabase) -> Iterator[Site]:
+    """A ledger that is the test's own."""
+    site = open_site(new_database)
     yield site
     site.stop()
