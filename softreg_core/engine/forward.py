@@ -43,7 +43,7 @@ class Forward:
         self.loss = loss
         self.beside = beside
         self.seed = seed
-        self._is_half = is_half
+        self.is_half = is_half
 
     def __call__(self, batch: Part, step: int, piece: int = 0) -> Predicted:
         """The passes of one step.
@@ -61,7 +61,7 @@ class Forward:
 
     def _pass(self, batch: Part, step: int, number: int) -> tuple[Tensor, Tensor | None]:
         set_noise(self.net, self.seed, step, number)
-        if not self._is_half:
+        if not self.is_half:
             return self.loss.split(self.net(*batch.inputs))
         with torch.autocast("cuda", dtype=torch.bfloat16):
             half: Tensor = self.net(*batch.inputs)

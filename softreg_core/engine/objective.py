@@ -17,6 +17,7 @@ from softreg_core.engine.optimizer import is_weight
 from softreg_core.engine.perturb import Perturbed
 from softreg_core.engine.terms import Terms
 from softreg_core.losses import Loss, LossParts
+from softreg_core.losses.closed import ClosedGradient, closed_gradient
 from softreg_core.penalties import l1, l2, smoothing
 from softreg_core.spec.train import TrainSpec
 
@@ -44,7 +45,7 @@ class Objective(nn.Module):
         super().__init__()
         self.net = net
         self.loss = loss
-        self._base = spec.loss.base.kind
+        self._loss_spec = spec.loss
         self._class_weight_K = class_weight
         self._forward = Forward(net, loss, spec.training.seed, beside, is_half=is_half)
         penalties = spec.penalties
@@ -81,9 +82,15 @@ class Objective(nn.Module):
             step: optimiser steps done in the run.
             piece: which part of the step's batch this is; see `Forward`.
         """
-        rows = seen.rows
-        predicted = self._forward(rows, step, piece)
-        weight = self.weight(rows)
+        return self.terms(seen, self.predicted(seen.rows, step, piece), step)
+
+    def predicted(self, rows: Part, step: int, piece: int = 0) -> Predicted:
+        """The first half of `forward`: what the network says."""
+        return self._forward(rows, step, piece)
+
+    def terms(self, seen: Perturbed, predicted: Predicted, step: int) -> Terms:
+        """The second half of `forward`: what that costs."""
+        weight = self.weight(seen.rows)
 
         def loss_of(target: Tensor) -> LossParts:
             parts: LossParts = self.loss(predicted.prediction, target, step=step, weight=weight, **predicted.extras)
@@ -93,6 +100,11 @@ class Objective(nn.Module):
         of_examples, of_weights = self._penalties(seen, predicted, step) if self._strengths else ({}, {})
         alpha = 0.0 if parts.divergence is None else self.loss.weight_of_divergence(step)
         return Terms(parts, weight, of_examples, of_weights, alpha, self.loss.weighing.is_convex)
+
+    def closed_gradient(self) -> ClosedGradient | None:
+        """The gradient of the loss by its closed form, where there is one and nothing else is minimised."""
+        is_alone = self._class_weight_K is None and not self._strengths and not self._forward.is_half
+        return closed_gradient(self._loss_spec, self.loss) if is_alone else None
 
     def weight(self, rows: Part) -> Tensor | None:
         """(B,): the rows' weights times those of their classes; None when all weigh the same."""
@@ -117,9 +129,9 @@ class Objective(nn.Module):
     def _smoothing(self, predicted: Predicted, target: Tensor, step: int) -> Tensor:
         """What label smoothing adds to the base as it enters the total: of both passes, and less in a convex sum."""
         strength = self._strengths["label_smoothing"]
-        excess_B = smoothing(self._base, predicted.prediction, target, strength)
+        excess_B = smoothing(self._loss_spec.base.kind, predicted.prediction, target, strength)
         second = predicted.extras.get("second")
         if second is not None:
-            excess_B = 0.5 * (excess_B + smoothing(self._base, second, target, strength))
+            excess_B = 0.5 * (excess_B + smoothing(self._loss_spec.base.kind, second, target, strength))
         weighing = self.loss.weighing
         return (1.0 - weighing.used_at(step)) * excess_B if weighing.is_convex else excess_B

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from softreg_core.engine.fused import FusedAdam
 from softreg_core.errors import DataError
 from softreg_core.spec.optimizer import (
     AdagradSpec,
@@ -43,6 +44,8 @@ class Optimizer:
         self._decayed: list[Tensor] = [*decayed] if decay else []
         self._decay = decay
         self._groups = [(group, float(group["lr"])) for part in parts for group in part.param_groups]
+        self._updates = [_lean(part) for part in parts]
+        self._parameters = [p for part in parts for group in part.param_groups for p in group["params"]]
         self._owners = {id(p): part for part in parts for group in part.param_groups for p in group["params"]}
 
     def set_factor(self, factor: float) -> None:
@@ -57,16 +60,22 @@ class Optimizer:
 
     def zero_grad(self) -> None:
         """Forget the last step's gradients."""
-        for part in self.parts:
-            part.zero_grad()
+        for parameter in self._parameters:
+            parameter.grad = None
 
     @torch.no_grad()
     def step(self) -> None:
         """Update the parameters."""
         if self._decayed:
             torch._foreach_mul_(self._decayed, 1.0 - self.rate * self._decay)
-        for part in self.parts:
-            part.step()
+        for update in self._updates:
+            update.step()
+
+    def forget(self) -> None:
+        """Its state is about to be changed by others."""
+        for update in self._updates:
+            if isinstance(update, FusedAdam):
+                update.forget()
 
     def state_of(self, parameter: nn.Parameter) -> dict[str, Any]:
         """What is kept of a parameter between steps; to be changed in place."""
@@ -158,6 +167,14 @@ def _is_hidden_matrix(name: str, parameter: Tensor) -> bool:
     )
 
 
+def _lean(part: torch.optim.Optimizer) -> torch.optim.Optimizer | FusedAdam:
+    """The one to take steps with; on CUDA it is torch's own, which looks for overflow and may be captured."""
+    if not isinstance(part, torch.optim.Adam):
+        return part
+    is_on_cpu = all(p.device.type == "cpu" for group in part.param_groups for p in group["params"])
+    return FusedAdam(part) if is_on_cpu and all(group["fused"] for group in part.param_groups) else part
+
+
 def _groups(parameters: Parameters, decay: float) -> list[Group]:
     """Those that decay and those that do not."""
     decayed = [p for name, p in parameters.items() if is_weight(name, p)]
@@ -192,6 +209,7 @@ def restore_optimizer(optimizer: Optimizer, parameters: Parameters, tensors: Map
     Raises:
         DataError: a tensor belongs to none of these parameters.
     """
+    optimizer.forget()
     for parameter in parameters.values():
         optimizer.state_of(parameter).clear()
     for key, tensor in tensors.items():

@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from softreg_core.engine.terms import Compared
 from softreg_core.errors import NonFiniteLossError
 
 __all__ = ["LossRecord"]
@@ -23,10 +24,17 @@ _BLAME = ("base", "divergence", "label_smoothing", "l1", "l2", "total")
 class LossRecord:
     """Reading a loss after each step would make every step wait for the device; this waits once per epoch."""
 
-    def __init__(self, most_rows: int, device: torch.device) -> None:
-        """Room for `most_rows` examples between two readings."""
+    def __init__(
+        self,
+        most_rows: int,
+        device: torch.device,
+        columns_of: Callable[[Compared], dict[str, Tensor]] | None = None,
+    ) -> None:
+        """Room for `most_rows` examples between two readings; `columns_of` says what follows from predictions."""
         self._most_rows = most_rows
         self._device = device
+        self._columns_of = columns_of
+        self._compared: list[Compared] = []
         self._values_NP: Tensor | None = None
         self._names: list[str] = []
         self.begin(epoch=0, step=0)
@@ -51,6 +59,7 @@ class LossRecord:
         self._epoch, self._step = epoch, step
         self._rows: list[int] = []
         self._added = 0
+        self._compared = []
         self.mass = mass
         self._sums = dict(sums or {})
         self.step_losses: list[float] = list(step_losses)
@@ -66,6 +75,8 @@ class LossRecord:
 
         A series `weight` weighs the examples in the means; without it all weigh 1.
         """
+        if self._compared:
+            self.read()
         rows = columns["total"].shape[0]
         stop = self._added + rows
         if self._values_NP is None:
@@ -100,6 +111,13 @@ class LossRecord:
         self.step_losses.extend(means_S.tolist())
         self._step += len(sums_SP)
 
+    def add_compared(self, compared: Compared) -> None:
+        """Note a step by what its series follow from: they are computed when they are read, for all steps at once."""
+        if self._added:
+            self.read()
+        self._compared.append(compared)
+        self._rows.append(compared.target.shape[0])
+
     def leave_out(self) -> None:
         """Note a step that was not taken: it counts as a step and in no mean; its loss is NaN."""
         self._rows.append(0)
@@ -110,52 +128,62 @@ class LossRecord:
         Raises:
             NonFiniteLossError: naming the first step with a loss that is not finite.
         """
-        if self._values_NP is None or not self._added:
+        values_PN = self._fetch()
+        if values_PN is None:
             self.step_losses.extend([math.nan] * len(self._rows))
             self._step += len(self._rows)
             self._rows = []
             return
-        values_NP = self._values_NP[: self._added].cpu().numpy().astype(np.float64)
-        if "weight" in self._names:  # a row that weighs nothing may hold anything
-            values_NP[values_NP[:, self._names.index("weight")] == 0.0] = 0.0
-        if not np.isfinite(values_NP).all():
-            self._refuse(values_NP)
-        weight_N1 = self._weight(values_NP)
-        before_1P = np.array([[self._sums.get(name, 0.0) for name in self._names]])
+        weight_N = values_PN[self._names.index("weight")] if "weight" in self._names else None
+        if weight_N is not None:  # a row that weighs nothing may hold anything
+            values_PN[:, weight_N == 0.0] = 0.0
+        if not np.isfinite(values_PN).all():
+            self._refuse(values_PN)
         # One by one from the first example on, so that a reading in between changes no bit of the sum.
-        sums_P = np.cumsum(np.concatenate([before_1P, values_NP * weight_N1]), axis=0)[-1]
-        self._sums = dict(zip(self._names, sums_P.tolist(), strict=True))
-        self.mass = float(np.cumsum(np.append(self.mass, weight_N1))[-1])
-        self.step_losses.extend(self._means_of_steps(values_NP[:, self._names.index("total")], weight_N1[:, 0]))
+        weighted_PN = np.empty((values_PN.shape[0], values_PN.shape[1] + 1))
+        weighted_PN[:, 0] = [self._sums.get(name, 0.0) for name in self._names]
+        weighted_PN[:, 1:] = values_PN if weight_N is None else values_PN * weight_N
+        total_N = weighted_PN[self._names.index("total"), 1:].copy()
+        np.cumsum(weighted_PN, axis=1, out=weighted_PN)
+        self._sums = dict(zip(self._names, weighted_PN[:, -1].tolist(), strict=True))
+        masses_N = np.ones(total_N.size) if weight_N is None else weight_N
+        self.mass = float(np.cumsum(np.append(self.mass, masses_N))[-1])
+        self.step_losses.extend(self._means_of_steps(total_N, masses_N))
         self._step += len(self._rows)
-        self._rows, self._added = [], 0
+        self._rows, self._added, self._compared = [], 0, []
+
+    def _fetch(self) -> NDArray[np.float64] | None:
+        """The series of what was added since the last reading; None where nothing was."""
+        if self._compared:
+            assert self._columns_of is not None  # noqa: S101  for mypy; who adds such steps gave it
+            columns = self._columns_of(Compared(*(torch.cat(parts) for parts in zip(*self._compared, strict=True))))
+            self._names = list(columns)
+            return torch.stack(list(columns.values())).cpu().numpy().astype(np.float64)
+        if self._values_NP is None or not self._added:
+            return None
+        return np.ascontiguousarray(self._values_NP[: self._added].cpu().numpy().T, dtype=np.float64)
 
     def means(self) -> dict[str, float]:
         """`loss` and its parts, averaged over the epoch's examples."""
         means = {name: value / self.mass if self.mass else math.nan for name, value in self._sums.items()}
         return {"loss" if name == "total" else name: mean for name, mean in means.items() if name != "weight"}
 
-    def _means_of_steps(self, total_N: NDArray[np.float64], weight_N: NDArray[np.float64]) -> list[float]:
+    def _means_of_steps(self, weighted_N: NDArray[np.float64], weight_N: NDArray[np.float64]) -> list[float]:
         rows = np.array(self._rows)
         means = np.full(rows.size, math.nan)
         starts = (np.cumsum(rows) - rows)[rows > 0]  # one part for each step that has rows
         masses = np.add.reduceat(weight_N, starts)
-        sums = np.add.reduceat(total_N * weight_N, starts)
+        sums = np.add.reduceat(weighted_N, starts)
         means[rows > 0] = np.divide(sums, masses, out=np.full(starts.size, math.nan), where=masses > 0.0)
         return list(means.tolist())
 
-    def _weight(self, values_NP: NDArray[np.float64]) -> NDArray[np.float64]:
-        if "weight" in self._names:
-            return values_NP[:, self._names.index("weight"), np.newaxis]
-        return np.ones((values_NP.shape[0], 1))
-
-    def _refuse(self, values_NP: NDArray[np.float64]) -> None:
-        first = int(np.argmax(~np.isfinite(values_NP).all(axis=1)))
+    def _refuse(self, values_PN: NDArray[np.float64]) -> None:
+        first = int(np.argmax(~np.isfinite(values_PN).all(axis=0)))
         stops = np.cumsum(self._rows)
         index = int(np.searchsorted(stops, first, side="right"))
-        step_NP = values_NP[stops[index] - self._rows[index] : stops[index]]
+        step_PB = values_PN[:, stops[index] - self._rows[index] : stops[index]]
         self._blame(
-            {name for name, part_N in zip(self._names, step_NP.T, strict=True) if not np.isfinite(part_N).all()}, index
+            {name for name, part_B in zip(self._names, step_PB, strict=True) if not np.isfinite(part_B).all()}, index
         )
 
     def _blame(self, bad: set[str], index: int) -> None:

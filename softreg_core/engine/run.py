@@ -39,8 +39,9 @@ Control = Callable[[], str | None]
 _PROGRESS_SECONDS = 0.25
 # Losses are looked at this often within a long epoch, so that a job that became NaN does not go on for hours.
 _STEPS_PER_READING = 1024
-# Or sooner, where batches are large: until then they lie on the device.
-_ROWS_PER_READING = 262_144
+# Or sooner, where batches are large: until then series, or what they follow from, lie on the device.
+_NUMBERS_PER_READING = 2**21
+_SERIES = 8
 
 
 class Run:
@@ -71,9 +72,11 @@ class Run:
         self._rates = Rates(spec.schedule, self.steps_per_epoch, total_steps, spec.checkpoints.monitor)
         self._stepper, self.precision = build_stepper(spec, data, self._rates, total_steps, device, teacher, dtype)
         self._measured = Measured(spec, data.preprocessing, self._stepper.evaluated, self._stepper.loss)
-        fitting = max(1, _ROWS_PER_READING // self._batches.most_rows)
+        numbers = self._batches.most_rows * max(_SERIES, data.preprocessing.outputs)
+        fitting = max(1, _NUMBERS_PER_READING // numbers)
         self._steps_per_reading = min(self.steps_per_epoch, _STEPS_PER_READING, fitting)
-        self._record = LossRecord(self._steps_per_reading * self._batches.most_rows, device)
+        most_rows = self._steps_per_reading * self._batches.most_rows
+        self._record = LossRecord(most_rows, device, self._stepper.columns_of)
         self._is_convex = spec.loss.combine == "convex"
         self._ledger = GradientLedger(spec, self.steps_per_epoch)
         self._recovery = Recovery(spec.training.on_nonfinite)
@@ -223,7 +226,9 @@ class Run:
         here = self._recovery.here(self._stepper, self._record, self.step_in_epoch)
         wants = self._ledger.wants(self.step_in_epoch, self.step)
         outcome = self._taken(batch, self._ledger.observe if wants else None)
-        if outcome.is_taken:
+        if outcome.compared is not None:
+            self._record.add_compared(outcome.compared)
+        elif outcome.is_taken:
             self._record.add(outcome.columns)
         elif self._recovery.how == "skip":
             self._record.leave_out()

@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -16,12 +17,13 @@ from softreg_core.data.augment import augmented
 from softreg_core.data.part import Part
 from softreg_core.engine.average import Average
 from softreg_core.engine.beside import Beside
+from softreg_core.engine.forward import Predicted
 from softreg_core.engine.objective import Objective
 from softreg_core.engine.optimizer import build_optimizer, optimizer_tensors, restore_optimizer
 from softreg_core.engine.perturb import Perturbed, perturbed
 from softreg_core.engine.rates import Rates
 from softreg_core.engine.state import load_tensors
-from softreg_core.engine.terms import Observer
+from softreg_core.engine.terms import Compared, Observer
 from softreg_core.errors import ResourceError, is_out_of_memory
 from softreg_core.losses import Loss
 from softreg_core.spec.task_input import ImageInput
@@ -29,20 +31,34 @@ from softreg_core.spec.train import TrainSpec
 
 __all__ = ["Captured", "Outcome", "Stepper", "copies"]
 
+Columns = dict[str, Tensor]
+
+# What `Tensor.backward` calls when it has looked at its arguments, which takes longer than a layer of the network.
+_run_backward = torch.autograd.Variable._execution_engine.run_backward  # noqa: SLF001
+
 
 class Outcome(NamedTuple):
     """What a step gave."""
 
-    columns: dict[str, Tensor]
-    """Each series' value per example, (B,): `total`, `base`, perhaps `divergence`, penalties and `weight`."""
+    told: Columns | Callable[[], Columns]
+    """Each series' value per example, (B,): `total`, `base`, perhaps `divergence`, penalties and `weight`. Or how to
+    compute them."""
+    compared: Compared | None = None
+    """What the series follow from, where it does not matter when they are computed."""
     is_taken: bool = True
     """False where loss or gradient was not finite and somebody asked to look: then nothing was updated."""
 
+    @property
+    def columns(self) -> Columns:
+        """The series, computed by now."""
+        return self.told() if callable(self.told) else self.told
+
     def means(self) -> dict[str, float]:
         """`loss` and the other series, over the step's examples; waits for the device."""
-        weight = self.columns.get("weight")
-        names = [name for name in self.columns if name != "weight"]
-        stacked_PB = torch.stack([self.columns[name].detach() for name in names])
+        columns = self.columns
+        weight = columns.get("weight")
+        names = [name for name in columns if name != "weight"]
+        stacked_PB = torch.stack([columns[name].detach() for name in names])
         means_P = stacked_PB.mean(1) if weight is None else (stacked_PB * weight).sum(1) / weight.sum()
         return {"loss" if n == "total" else n: v for n, v in zip(names, means_P.tolist(), strict=True)}
 
@@ -113,6 +129,11 @@ class Stepper:
         self._buffers = [*net.buffers(), *loss.buffers()]
         self._is_following = next(loss.buffers(), None) is not None
         self._beside = beside
+        is_plain = not (self._is_perturbed or self._is_guarded) and beside is None
+        self._closed = self.objective.closed_gradient() if is_plain else None
+        # What is logged is put off until it is read, where it is then still the same.
+        is_the_same = self._closed is not None and self._closed.is_row_wise and isinstance(loss.weighing.alpha, float)
+        self._is_put_off = is_the_same and self._clip is None
         self._optimizer = build_optimizer(spec.optimizer, self.trained)
 
     @property
@@ -146,6 +167,41 @@ class Stepper:
         """
         self.set_rate(step)
         self._optimizer.zero_grad()
+        if self._augment is not None:
+            batch = augmented(batch, self._augment, self.spec.training.seed, step)
+        is_closed = self._closed is not None and self.parts == 1 and batch.weight is None
+        outcome = (self._by_closed_form if is_closed else self._by_autograd)(batch, step, observe)
+        if not outcome.is_taken:
+            return outcome
+        if self._clip is not None:
+            norm = torch.nn.utils.clip_grad_norm_(self.trained.values(), self._clip, foreach=True)
+            columns = outcome.columns
+            columns["gradient_norm"] = norm.expand_as(columns["total"])
+        self._update()
+        return outcome
+
+    def _by_closed_form(self, batch: Part, step: int, observe: Observer | None) -> Outcome:
+        """Gradients, from that of the loss with respect to the predictions."""
+        predicted = self.objective.predicted(batch, step)
+        if observe is not None:
+            observe(self.objective.terms(Perturbed(batch), predicted, step), self.trained)
+        compared = Compared(predicted.prediction.detach(), batch.target)
+        assert self._closed is not None  # noqa: S101  for mypy; the caller has looked
+        gradient_BC = self._closed(*compared, step)
+        _run_backward((predicted.prediction,), (gradient_BC,), False, False, (), accumulate_grad=True)
+        if self._is_put_off:
+            return Outcome(partial(self.columns_of, compared), compared)
+        return Outcome(self.columns_of(compared, step))
+
+    @torch.no_grad()
+    def columns_of(self, compared: Compared, step: int = 0) -> dict[str, Tensor]:
+        """The series that follow from predictions and targets of a closed form, (N,) each; row for row the same,
+        whatever the other rows are. `step` decides an alpha that changes over the run.
+        """
+        seen = Perturbed(Part((), compared.target))
+        return self.objective.terms(seen, Predicted(compared.prediction), step).columns()
+
+    def _by_autograd(self, batch: Part, step: int, observe: Observer | None) -> Outcome:
         # What the passes change on their own, as statistics of batch norm: a step that is left out leaves it alone.
         kept = [buffer.clone() for buffer in self._buffers] if self._is_guarded or self._is_following else []
         # Several calls of the loss are one step of what it follows; with one, asking would cost more than a layer.
@@ -159,10 +215,6 @@ class Stepper:
         if self._is_guarded and not self._is_sound(columns["total"]):
             self._leave(kept)
             return Outcome(columns, is_taken=False)
-        if self._clip is not None:
-            norm = torch.nn.utils.clip_grad_norm_(self.trained.values(), self._clip, foreach=True)
-            columns["gradient_norm"] = norm.expand_as(columns["total"])
-        self._update()
         return Outcome(columns)
 
     def _update(self) -> None:
@@ -185,8 +237,6 @@ class Stepper:
             buffer.copy_(before)
 
     def _backward(self, batch: Part, step: int, observe: Observer | None) -> dict[str, Tensor]:
-        if self._augment is not None:
-            batch = augmented(batch, self._augment, self.spec.training.seed, step)
         seen = Perturbed(batch)
         if self._is_perturbed:
             is_regression = self.spec.task.kind == "regression"

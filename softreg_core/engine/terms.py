@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from softreg_core.losses import LossParts
 from softreg_core.losses.rows import kept_mean
 
-__all__ = ["Observer", "Terms"]
+__all__ = ["Compared", "Observer", "Terms"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,6 +75,15 @@ class Terms:
             columns["total"] = self.parts.total + torch.stack(list(penalties.values())).sum(0)
             columns |= penalties
         return columns if self.weight is None else columns | {"weight": self.weight}
+
+
+class Compared(NamedTuple):
+    """What terms of a loss follow from, where nothing else takes part."""
+
+    prediction: Tensor
+    """float32 (N, C), without a graph."""
+    target: Tensor
+    """int64 class codes (N,), or float32 (N, C)."""
 
 
 Observer = Callable[[Terms, dict[str, nn.Parameter]], None]

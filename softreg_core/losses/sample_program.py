@@ -10,9 +10,10 @@ from torch import Tensor
 from softreg_core.losses.residual import Residual
 from softreg_core.losses.rows import kept_mean
 
-__all__ = ["prediction_energy", "sample_program"]
+__all__ = ["FLOOR", "prediction_energy", "sample_program"]
 
-_FLOOR = 1e-6
+FLOOR = 1e-6
+"""Of the prediction energy, in units of the targets' mean square."""
 
 
 def sample_program(pair: Residual) -> Tensor:
@@ -44,7 +45,7 @@ def prediction_energy(pair: Residual) -> Tensor:
     weight_B = pair.weight
     predicted = kept_mean(pair.prediction.square(), weight_B).mean()
     with torch.no_grad():
-        floor = (_FLOOR * kept_mean(pair.target.square(), weight_B).mean()).clamp(
+        floor = (FLOOR * kept_mean(pair.target.square(), weight_B).mean()).clamp(
             min=torch.finfo(predicted.dtype).tiny ** 0.5
         )
     return torch.maximum(predicted, floor)

@@ -67,6 +67,11 @@ class Loss(nn.Module, ABC, Generic[Pair]):
         return self
 
     @property
+    def is_compared(self) -> bool:
+        """Whether it has such a divergence."""
+        return self._other is not None
+
+    @property
     def extra_outputs(self) -> int:
         """Columns that the network puts out after the predictions; `split` takes them off."""
         return 0 if self._head is None else self._head.columns(self.data_meta)

@@ -24,6 +24,7 @@ TESTS = ROOT / "tests" / "core" / "losses"
 NUMBERS, SURVIVAL, VARIANCE, GAUSSIAN = "test_numbers", "test_survival", "test_variance", "test_gaussian"
 BASES, CLASSES, LABELS, EVERY = "test_bases", "test_class_divergences", "test_labels", "test_every_residual_loss"
 BUILD, WEIGHING, ROWS, BESIDE = "test_build_loss", "test_weighing", "test_rows", "test_beside"
+CLOSED = "test_closed"
 
 FAULTS = [
     # article: the sign of the printed formula, the slopes, the branch for small u
@@ -159,6 +160,19 @@ FAULTS = [
     ("beside", "return each_R.view_as(prediction_BC).sum(1)", "return each_R.view_as(prediction_BC).mean(1)", BESIDE),
     ("beside", "self._temperature = spec.temperature", "self._temperature = 1.0", BESIDE),
     ("soft", "base_B = 0.5 * (base_B +", "base_B = 1.0 * (base_B +", BESIDE),
+    # what is stepped on: shares of base and divergence, slopes, floors
+    ("slopes", "value=0.5 * sign * factor", "value=sign * factor", CLOSED),
+    ("slopes", "-1.0),", "1.0),", CLOSED),
+    ("slopes", "variance / total_B1, total_B1, value=0.5 * factor", "total_B1, total_B1, value=0.5 * factor", CLOSED),
+    ("slopes", "_number(outputs * sigma2, like)", "_number(sigma2, like)", CLOSED),
+    ("closed", "kept = 1.0 - alpha if self._weighing.is_convex else 1.0", "kept = 1.0", CLOSED),
+    ("closed", "(outputs if is_per_output else 1)", "1", CLOSED),
+    ("closed", "self._unit = float(sigma2)", "self._unit = 1.0", CLOSED),
+    ("closed", "pull.mul_(energy > floor)", "pull", CLOSED),
+    ("closed", "slope_BK.mul_(minus_entropy_B1 > -spec.threshold)", "slope_BK", CLOSED),
+    ("closed", "alpha=alpha * factor / temperature", "alpha=alpha * factor", CLOSED),
+    ("closed", "if spec.normalize else 1.0", "if spec.normalize else 0.5", CLOSED),
+    ("closed", "return gradient_BK.sub_((p_BK * gradient_BK).sum(1, True)).mul_(p_BK)", "return gradient_BK", CLOSED),
     # bases of real values
     ("bases", 'reduction="none", delta=delta).sum(1)', 'reduction="none", delta=delta).mean(1)', BASES),
     ("bases", "(pair.prediction - pair.target).abs().sum(1)", "(pair.prediction - pair.target).abs().mean(1)", BASES),
