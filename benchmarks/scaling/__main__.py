@@ -1,7 +1,7 @@
 """Steps per second and peak memory over rows, width and pack size: a plot, a table and the fitted growth of each.
 
 make bench-scaling
-python -m benchmarks.scaling [--only rows width pack] [--most N] [--seconds 1.5] [--folder benchmarks/results]
+python -m benchmarks.scaling [--only rows width pack] [--most N] [--seconds 1.5] [--folder FOLDER]
 """
 
 from __future__ import annotations
@@ -130,10 +130,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", nargs="+", choices=list(SIZES), default=list(SIZES))
     parser.add_argument("--most", type=int, default=max(map(max, SIZES.values())), help="leave out larger sizes")
     parser.add_argument("--seconds", type=float, default=1.5, help="of training at each point, or an epoch")
-    parser.add_argument("--folder", type=Path, default=RESULTS)
+    parser.add_argument("--folder", type=Path, help="for the results; benchmarks/results when no size is left out")
     options = parser.parse_args(arguments)
     for axis in options.only:
-        curve(axis, [size for size in SIZES[axis] if size <= options.most], options.folder, options.seconds)
+        sizes = [size for size in SIZES[axis] if size <= options.most]
+        folder = options.folder or (RESULTS if len(sizes) == len(SIZES[axis]) else RESULTS / "partial")
+        curve(axis, sizes, folder, options.seconds)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from benchmarks.train.harness import Job
 from benchmarks.train.job import Outcome, measure
 from benchmarks.train.sides import SIDES, Side
 
-__all__ = ["Reading", "compare", "ratio", "rows_of", "tolerances"]
+__all__ = ["Failure", "Reading", "compare", "first_steps", "ratio", "rows_of", "tolerances"]
 
 ROOT = Path(__file__).parents[2]
 _SECONDS = 600.0
@@ -48,6 +48,8 @@ class Reading:
     """Of one model: a pack of 64 takes 64 a step."""
     steps_per_cpu_s: float
     """The same by the time of all its threads, which other work on the machine hardly changes."""
+    runs_per_s: float
+    """Whole runs, the first of the process: compiling and building included, imports not."""
     outcome: Outcome
 
 
@@ -84,12 +86,21 @@ def compare(
     return readings, failures
 
 
-def _run(side: Side, job: Job, job_path: Path, peers_python: Path) -> Reading | Failure:
-    python = str(peers_python) if side.is_peer else sys.executable
-    if side.is_peer and not peers_python.exists():
-        return Failure("its environment is not installed: make bench-train does it")
-    result = job_path.with_name("result.npz")
-    command = [python, "-m", *side.module, str(job_path), str(result), str(side.repeats)]
+def first_steps(epochs: int, rounds: int) -> list[tuple[float, float]] | Failure:
+    """Seconds to the end of a compiled job's first epoch, the function on disk and in memory; see first_step."""
+    command = [sys.executable, "-m", "benchmarks.train.first_step", str(epochs)]
+    found = []
+    for _ in range(rounds + 1):
+        done = _call(command)
+        if isinstance(done, Failure):
+            return done
+        on_disk, in_memory = map(float, done.split())
+        found.append((on_disk, in_memory))
+    return found[1:]  # the first fills the cache
+
+
+def _call(command: Sequence[str]) -> str | Failure:
+    """What it prints."""
     try:
         done = subprocess.run(
             command,
@@ -104,11 +115,22 @@ def _run(side: Side, job: Job, job_path: Path, peers_python: Path) -> Reading | 
         return Failure(f"not done after {_SECONDS:.0f} s")
     if done.returncode:
         return Failure(_last_word(done.stderr) or f"exit code {done.returncode}")
+    return done.stdout
+
+
+def _run(side: Side, job: Job, job_path: Path, peers_python: Path) -> Reading | Failure:
+    python = str(peers_python) if side.is_peer else sys.executable
+    if side.is_peer and not peers_python.exists():
+        return Failure("its environment is not installed: make bench-train does it")
+    result = job_path.with_name("result.npz")
+    done = _call([python, "-m", *side.module, str(job_path), str(result), str(side.repeats)])
+    if isinstance(done, Failure):
+        return done
     with np.load(result, allow_pickle=False) as arrays:
         wall, cpu = np.median(arrays["seconds"], axis=0)
         steps = job.steps_per_epoch * int(arrays["models"])
         weights = (arrays["hidden"], arrays["hidden_bias"], arrays["output"], arrays["output_bias"])
-        return Reading(float(steps / wall), float(steps / cpu), measure(job, weights))
+        return Reading(float(steps / wall), float(steps / cpu), float(1.0 / arrays["whole_s"]), measure(job, weights))
 
 
 def _last_word(errors: str) -> str:
@@ -118,10 +140,9 @@ def _last_word(errors: str) -> str:
 
 
 def ratio(
-    readings: Mapping[str, Sequence[Reading]], ours: str, theirs: str, *, is_cpu_time: bool = False
+    readings: Mapping[str, Sequence[Reading]], ours: str, theirs: str, quantity: str = "steps_per_s"
 ) -> float | None:
     """The median over rounds of how many times faster; None where a side was not measured."""
-    quantity = "steps_per_cpu_s" if is_cpu_time else "steps_per_s"
     pairs = list(zip(readings.get(ours, ()), readings.get(theirs, ()), strict=False))
     if not pairs:
         return None
@@ -189,6 +210,7 @@ def rows_of(
                 "lowest": min(speeds),
                 "highest": max(speeds),
                 "steps_per_cpu_s": median(reading.steps_per_cpu_s for reading in found),
+                "run_s": median(1.0 / reading.runs_per_s for reading in found),
                 "train_loss": loss,
                 "val_accuracy": median(reading.outcome.validation_accuracy for reading in found),
                 "same_loss": f"{'yes' if is_same else 'NO'}: {mean:.4f} +- {tolerance:.4f}",
@@ -197,4 +219,14 @@ def rows_of(
     return rows
 
 
-_COLUMNS = ("side", "steps_per_s", "lowest", "highest", "steps_per_cpu_s", "train_loss", "val_accuracy", "same_loss")
+_COLUMNS = (
+    "side",
+    "steps_per_s",
+    "lowest",
+    "highest",
+    "steps_per_cpu_s",
+    "run_s",
+    "train_loss",
+    "val_accuracy",
+    "same_loss",
+)

@@ -14,9 +14,10 @@ import torch
 
 from benchmarks.train.harness import Clock, Job, Weights, main
 from benchmarks.train.job import article
-from softreg_core.engine import CheckpointDue, EpochEnded, train
+from softreg_core.engine import CheckpointDue, EpochEnded, Started, train
+from softreg_core.engine.manifest import Manifest
 
-__all__ = ["run"]
+__all__ = ["check_tier", "run"]
 
 
 def run(engine: str) -> Callable[[Job, Clock], Weights]:
@@ -25,9 +26,12 @@ def run(engine: str) -> Callable[[Job, Clock], Weights]:
     def side(job: Job, clock: Clock) -> Weights:
         spec, data = article(job.epochs, training={"engine": engine})
         last = None
+        clock.begin()
         # Up to the end of the last epoch: the final report is no part of the comparison.
         for event in train(spec, data):
-            if isinstance(event, EpochEnded):
+            if isinstance(event, Started):
+                check_tier(engine, event.manifest)
+            elif isinstance(event, EpochEnded):
                 clock.epoch_ended()
             elif isinstance(event, CheckpointDue) and event.state.epoch == job.epochs:
                 last = event.state
@@ -37,6 +41,12 @@ def run(engine: str) -> Callable[[Job, Clock], Weights]:
         return hidden, hidden_bias, output, output_bias
 
     return side
+
+
+def check_tier(engine: str, manifest: Manifest) -> None:
+    """A figure of one tier must not be called another's."""
+    if engine not in {"auto", manifest.tier}:
+        raise SystemExit(f"{manifest.tier} ran instead of {engine}: {manifest.tier_reason}")
 
 
 if __name__ == "__main__":

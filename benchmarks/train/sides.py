@@ -27,6 +27,7 @@ class Side:
 SIDES = {
     "eager": Side("softreg, eager", ("benchmarks.train.ours", "eager"), False, True, 2),
     "compiled": Side("softreg, compiled", ("benchmarks.train.ours", "compiled"), False, True, 5),
+    "auto": Side("softreg, auto", ("benchmarks.train.ours", "auto"), False, True, 2),
     "plain": Side("bare torch loop, fused Adam, no metrics", (f"{_PEERS}.plain",), False, True, 2),
     "keras": Side("Keras on TensorFlow", (f"{_PEERS}.keras_fit",), True, False),
     "lightning": Side("Lightning", (f"{_PEERS}.lightning_trainer",), True, False),
@@ -42,11 +43,14 @@ class Asked:
     ours: str
     theirs: str
     wanted: str
+    is_whole: bool = False
+    """Whether whole runs are compared, from the call to the end of the last epoch, the first of a process."""
 
     @property
     def what(self) -> str:
         """In words."""
-        return f"{SIDES[self.ours].title} / {SIDES[self.theirs].title}"
+        of = ", whole runs" if self.is_whole else ""
+        return f"{SIDES[self.ours].title} / {SIDES[self.theirs].title}{of}"
 
 
 ASKED = (
@@ -57,4 +61,5 @@ ASKED = (
     Asked("compiled", "keras", ">= 40"),
     Asked("compiled", "lightning", ">= 20"),
     Asked("compiled", "jax", ">= 0.6"),
+    Asked("auto", "eager", ">= 0.95", is_whole=True),
 )

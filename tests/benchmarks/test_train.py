@@ -23,7 +23,7 @@ def test_the_smallest_form_measures_a_side_and_writes_every_bound(tmp_path):
 
 
 def reading(speed, loss=0.05):
-    return Reading(speed, speed, Outcome(loss, 0.96))
+    return Reading(speed, speed, 1.0, Outcome(loss, 0.96))
 
 
 def test_sides_are_compared_round_by_round():
