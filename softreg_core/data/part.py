@@ -53,11 +53,20 @@ class Part:
         weight = None if self.weight is None else self.weight[rows]
         return Part(tuple(tensor[rows] for tensor in self.inputs), self.target[rows], weight)
 
-    def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> Part:
-        """The same rows on a device; numbers that are float32 as `dtype`."""
-        weight = None if self.weight is None else _numbers_as(dtype, self.weight).to(device)
-        inputs = tuple(_numbers_as(dtype, tensor).to(device) for tensor in self.inputs)
-        return Part(inputs, _numbers_as(dtype, self.target).to(device), weight)
+    def to(self, device: torch.device, dtype: torch.dtype = torch.float32, *, non_blocking: bool = False) -> Part:
+        """The same rows on a device; numbers that are float32 as `dtype`.
+
+        Args:
+            device: where to.
+            dtype: of numbers.
+            non_blocking: from pinned memory, without waiting for it; later work on the device waits.
+        """
+
+        def moved(tensor: Tensor) -> Tensor:
+            return _numbers_as(dtype, tensor).to(device, non_blocking=non_blocking)
+
+        weight = None if self.weight is None else moved(self.weight)
+        return Part(tuple(map(moved, self.inputs)), moved(self.target), weight)
 
     def batches(self, size: int) -> Iterator[Part]:
         """All rows, in order; the last batch may be smaller."""

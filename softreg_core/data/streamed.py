@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from softreg_core.data.part import Part, Rows
+from softreg_core.data.stream.ahead import ahead
 from softreg_core.data.stream.pieces import Arrays, Pieces
 
 __all__ = ["StreamedPart"]
@@ -54,7 +55,7 @@ class StreamedPart:
 
     def shuffled(self, seed: int, epoch: int, skip: int = 0) -> Iterator[Part]:
         """All rows in the order of an epoch, without the first `skip`, piece by piece."""
-        return map(self._part, self.pieces.shuffled(seed, epoch, skip))
+        return self._read(self.pieces.shuffled(seed, epoch, skip))
 
     def take(self, rows: Tensor) -> Rows:
         """Some rows, by their ascending numbers in the order of `batches`; read when they are asked for."""
@@ -62,13 +63,28 @@ class StreamedPart:
 
     def blocks(self) -> Iterator[Part]:
         """All rows, in the order of `batches`, a piece at a time."""
-        return map(self._part, self.pieces.in_order())
+        return self._read(self.pieces.in_order())
+
+    def _read(self, pieces: Iterator[Arrays]) -> Iterator[Part]:
+        if self.device.type != "cuda":
+            # Not ahead: a thread that reads takes turns with those that compute (measured: 1.1 times the time).
+            yield from (self._part(arrays).to(self.device, self.dtype) for arrays in pieces)
+            return
+        # The next piece is read, permuted and put where a GPU can fetch it, while the one before is trained.
+        for part in ahead(pinned(self._part(arrays)) for arrays in pieces):
+            yield part.to(self.device, self.dtype, non_blocking=True)
 
     def _part(self, arrays: Arrays) -> Part:
         tensors = [torch.from_numpy(array) for array in arrays]
         weight = tensors.pop() if self.has_weight else None
         target = tensors.pop()
-        return Part(tuple(tensors), target, weight).to(self.device, self.dtype)
+        return Part(tuple(tensors), target, weight)
+
+
+def pinned(part: Part) -> Part:
+    """The same rows in memory that a GPU fetches from by itself."""
+    weight = None if part.weight is None else part.weight.pin_memory()
+    return Part(tuple(tensor.pin_memory() for tensor in part.inputs), part.target.pin_memory(), weight)
 
 
 @dataclass(frozen=True, eq=False)

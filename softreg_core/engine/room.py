@@ -69,7 +69,7 @@ def _free(device: torch.device) -> int | None:
 
 
 def _bytes_of(part: Part | StreamedPart) -> int:
-    if isinstance(part, StreamedPart):  # a piece, and the one that is read meanwhile
+    if isinstance(part, StreamedPart):  # a piece, and the one that comes after it
         return 2 * max(part.pieces.sizes, default=0) * part.pieces.record.itemsize
     tensors = [*part.inputs, part.target, *(() if part.weight is None else (part.weight,))]
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
