@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
+from typing import TypeVar
 
 import anyio
 from fastapi import Request
-from fastapi.concurrency import contextmanager_in_threadpool
+from fastapi.concurrency import contextmanager_in_threadpool, run_in_threadpool
 from redis import Redis
 from sqlalchemy import Connection
 
@@ -18,6 +19,8 @@ from softreg_jobs.queries import cursor_key
 from softreg_jobs.settings import Settings
 
 __all__ = ["Runtime", "runtime_of"]
+
+T = TypeVar("T")
 
 POOL_SIZE = 10
 # Each may use the memory of one parsing child (softreg_core.data.parse).
@@ -30,6 +33,8 @@ class Runtime:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.engine = engine_of(settings, pool_size=POOL_SIZE)
+        # The same connections; a statement alone is spared the trips for BEGIN and COMMIT.
+        self.single = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self.redis: Redis = Redis.from_url(
             settings.redis_url.get_secret_value(), socket_timeout=2.0, socket_connect_timeout=2.0
         )
@@ -45,14 +50,29 @@ class Runtime:
         return self.settings.silent_seconds
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
-        """A connection whose transaction ends with the block.
+    async def seat(self) -> AsyncIterator[Callable[[], AbstractContextManager[Connection]]]:
+        """A place for one connection, and what begins a transaction on it: for a caller with a thread of its own.
 
         Who finds no connection waits here, without a thread: threads blocked in the pool could otherwise keep the
         holders of its connections from running, and everybody would wait for everybody until the pool's timeout.
         """
-        async with self._connections, contextmanager_in_threadpool(self.engine.begin()) as connection:
+        async with self._connections:
+            yield self.engine.begin
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A connection whose transaction ends with the block."""
+        async with self.seat() as begin, contextmanager_in_threadpool(begin()) as connection:
             yield connection
+
+    async def read(self, query: Callable[[Connection], T]) -> T:
+        """What one query finds; it needs no transaction, and one thread from beginning to end."""
+        async with self._connections:
+            return await run_in_threadpool(self._read, query)
+
+    def _read(self, query: Callable[[Connection], T]) -> T:
+        with self.single.connect() as connection:
+            return query(connection)
 
     def cursors(self, connection: Connection) -> Cursors:
         """Signs and checks page cursors, with the key of this database."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import select
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import psycopg
-from sqlalchemy import Engine, create_engine, make_url
+from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import InterfaceError, InternalError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from softreg_jobs.settings import Settings
@@ -25,6 +27,7 @@ UNAVAILABLE = (
     psycopg.InternalError,
 )
 """What a lost, restarting, read-only or overloaded database looks like; the same call may succeed later."""
+_RESTED_SECONDS = 5.0
 
 
 def _url(settings: Settings) -> URL:
@@ -33,14 +36,50 @@ def _url(settings: Settings) -> URL:
 
 def engine_of(settings: Settings, *, pool_size: int = 10) -> Engine:
     """An engine with a small pool; connections that died while resting are replaced unseen."""
-    return create_engine(
+    engine = create_engine(
         _url(settings),
         pool_size=pool_size,
         max_overflow=5,
-        pool_pre_ping=True,
         pool_timeout=10,
         connect_args=_connect_arguments(settings),
     )
+    event.listen(engine, "checkin", _note_rest)
+    event.listen(engine, "checkout", _refuse_dead)
+    return engine
+
+
+def _note_rest(_: Any, record: Any) -> None:
+    record.info["rests_since"] = time.monotonic()
+
+
+def _refuse_dead(connection: psycopg.Connection, record: Any, _: Any) -> None:
+    """Let nobody have a connection that died while it rested; the pool then makes a new one.
+
+    A server that ends a session says so: its socket has something to read. Asking for a word back is a trip to the
+    server, as long as a short query, and left for those that rested long: their peer may have gone without a word.
+
+    Raises:
+        InvalidatePoolError: it is dead, and so are those that rest beside it.
+    """
+    since = record.info.get("rests_since")
+    if since is None or (time.monotonic() - since < _RESTED_SECONDS and not _has_news(connection)):
+        return
+    was_autocommit = connection.autocommit
+    try:
+        connection.autocommit = True  # a ping begins no transaction
+        connection.execute("")
+        connection.autocommit = was_autocommit
+    except psycopg.Error:
+        raise InvalidatePoolError from None
+
+
+def _has_news(connection: psycopg.Connection) -> bool:
+    poll = select.poll()
+    try:
+        poll.register(connection.fileno(), select.POLLIN)
+    except psycopg.Error:
+        return True  # closed at this end
+    return bool(poll.poll(0))
 
 
 def _connect_arguments(settings: Settings) -> dict[str, Any]:

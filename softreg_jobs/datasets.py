@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, or_, select
+from sqlalchemy import Connection, Engine, Row, bindparam, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
 from softreg_core.data.report import DatasetReport
@@ -17,6 +19,9 @@ from softreg_jobs.records import Dataset
 from softreg_jobs.tables import datasets
 
 __all__ = ["add_dataset", "find_dataset", "get_dataset", "list_datasets"]
+
+_KEPT_REPORTS = 16
+_KEPT_COLUMNS = 1000
 
 
 def add_dataset(
@@ -60,12 +65,17 @@ def add_dataset(
 
 def find_dataset(connection: Connection, tenant_id: str, dataset_id: str) -> Dataset | None:
     """A dataset of this tenant, or a sample; None when there is none."""
-    row = connection.execute(
-        select(datasets).where(
-            datasets.c.id == dataset_id, or_(datasets.c.tenant_id == tenant_id, datasets.c.tenant_id.is_(None))
-        )
-    ).first()
-    return None if row is None else _dataset(row)
+    asked = {"asked_id": dataset_id, "asked_tenant": tenant_id}
+    row = connection.execute(_FOUND, asked).first()
+    if row is None:
+        return None
+    report = _reports.get(row.blob_id)
+    if report is None:
+        document = connection.execute(select(datasets.c.report).where(datasets.c.id == dataset_id)).scalar_one()
+        report = DatasetReport.model_validate(document)
+        if len(report.columns) <= _KEPT_COLUMNS:
+            _reports.keep(row.blob_id, report)
+    return _dataset(row, report)
 
 
 def get_dataset(connection: Connection, tenant_id: str, dataset_id: str) -> Dataset:
@@ -85,17 +95,53 @@ def list_datasets(
 ) -> Page[Dataset]:
     """The tenant's own datasets by id, which is by time."""
     statement = select(datasets).where(datasets.c.tenant_id == tenant_id)
-    return page(connection, statement, datasets.c.id, _dataset, limit=limit, after=after, newest_first=newest_first)
+    return page(connection, statement, datasets.c.id, _listed, limit=limit, after=after, newest_first=newest_first)
 
 
-def _dataset(row: Row[Any]) -> Dataset:
+def _listed(row: Row[Any]) -> Dataset:
+    return _dataset(row, DatasetReport.model_validate(row.report))
+
+
+def _dataset(row: Row[Any], report: DatasetReport) -> Dataset:
     return Dataset(
         id=row.id,
         name=row.name,
         format=row.format,
         sha256=row.sha256,
         size=row.size,
-        report=DatasetReport.model_validate(row.report),
+        report=report,
         metadata=row.metadata,
         created_at=row.created_at,
     )
+
+
+class _Reports:
+    """The last reports that were read, by the blob they describe, which never changes.
+
+    A report of many columns takes longer to read than a job to submit, and one dataset has many jobs.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[str, DatasetReport] = OrderedDict()
+
+    def get(self, blob_id: str) -> DatasetReport | None:
+        """The report, if it was read lately."""
+        with self._lock:
+            if blob_id in self._kept:
+                self._kept.move_to_end(blob_id)
+            return self._kept.get(blob_id)
+
+    def keep(self, blob_id: str, report: DatasetReport) -> None:
+        """Keep a report and forget the one that was not asked for the longest."""
+        with self._lock:
+            self._kept[blob_id] = report
+            if len(self._kept) > _KEPT_REPORTS:
+                self._kept.popitem(last=False)
+
+
+_reports = _Reports()
+_FOUND = select(*(column for column in datasets.c if column.name != "report")).where(
+    datasets.c.id == bindparam("asked_id"),
+    or_(datasets.c.tenant_id == bindparam("asked_tenant"), datasets.c.tenant_id.is_(None)),
+)

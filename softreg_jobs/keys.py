@@ -8,7 +8,7 @@ import re
 import secrets
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, bindparam, insert, select
 
 from softreg_jobs.ids import new_id
 from softreg_jobs.tables import api_keys
@@ -88,12 +88,15 @@ def authenticate(connection: Connection, key: str) -> Caller | None:
     form = _FORM.fullmatch(key)
     if form is None:
         return None
-    row = connection.execute(
-        select(api_keys).where(api_keys.c.public == form[1], api_keys.c.revoked_at.is_(None))
-    ).first()
+    row = connection.execute(_WORKING, {"asked": form[1]}).first()
     if row is None or not hmac.compare_digest(row.secret_sha256, _hash(form[2])):
         return None
     return Caller(row.id, row.tenant_id, frozenset(row.scopes))
+
+
+_WORKING = select(api_keys.c.id, api_keys.c.tenant_id, api_keys.c.scopes, api_keys.c.secret_sha256).where(
+    api_keys.c.public == bindparam("asked"), api_keys.c.revoked_at.is_(None)
+)
 
 
 def _hash(secret: str) -> bytes:

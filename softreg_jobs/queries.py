@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    func,
+    select,
+)
 
 from softreg_jobs.blobs import Blob
 from softreg_jobs.errors import NotFoundError
@@ -32,11 +39,12 @@ __all__ = [
     "checkpoints_of",
     "cursor_key",
     "events_of",
+    "full_select",
     "get_job",
     "get_model",
     "get_origin",
     "get_outline",
-    "jobs_ahead",
+    "job_values",
     "list_jobs",
     "metric_series",
     "transitions_of",
@@ -66,12 +74,13 @@ def _job_select(*further: ColumnElement[Any]) -> Select[Any]:
     return select(*_outline_columns(), *further).outerjoin_from(jobs, leases, leases.c.job_id == jobs.c.id)
 
 
-def _values(row: Row[Any]) -> dict[str, Any]:
+def job_values(row: Row[Any]) -> dict[str, Any]:
+    """The fields of a record from its row."""
     return {**row._asdict(), "state": JobState(row.state)}
 
 
 def _outline(row: Row[Any]) -> JobOutline:
-    return JobOutline(**_values(row))
+    return JobOutline(**job_values(row))
 
 
 def _one_job(connection: Connection, statement: Select[Any], tenant_id: str, job_id: str) -> Row[Any]:
@@ -81,21 +90,26 @@ def _one_job(connection: Connection, statement: Select[Any], tenant_id: str, job
     return row
 
 
+def full_select(*further: ColumnElement[Any]) -> Select[Any]:
+    """Within a larger query: what `Job` holds."""
+    delivered = select(models.c.metrics).where(models.c.job_id == jobs.c.id)
+    newest_attempt = select(attempts.c.device).where(attempts.c.job_id == jobs.c.id).order_by(attempts.c.fence.desc())
+    return _job_select(
+        jobs.c.spec,
+        jobs.c.resolution["formula"].label("formula"),
+        delivered.scalar_subquery().label("model_metrics"),
+        newest_attempt.limit(1).scalar_subquery().label("device"),
+        *further,
+    )
+
+
 def get_job(connection: Connection, tenant_id: str, job_id: str) -> Job:
     """One job in full.
 
     Raises:
         NotFoundError: the tenant has no such job.
     """
-    delivered = select(models.c.metrics).where(models.c.job_id == jobs.c.id)
-    newest_attempt = select(attempts.c.device).where(attempts.c.job_id == jobs.c.id).order_by(attempts.c.fence.desc())
-    statement = _job_select(
-        jobs.c.spec,
-        jobs.c.resolution["formula"].label("formula"),
-        delivered.scalar_subquery().label("model_metrics"),
-        newest_attempt.limit(1).scalar_subquery().label("device"),
-    )
-    return Job(**_values(_one_job(connection, statement, tenant_id, job_id)))
+    return Job(**job_values(_one_job(connection, full_select(), tenant_id, job_id)))
 
 
 def get_outline(connection: Connection, tenant_id: str, job_id: str) -> JobOutline:
@@ -121,26 +135,6 @@ def list_jobs(
     if state is not None:
         statement = statement.where(jobs.c.state == state)
     return page(connection, statement, jobs.c.id, _outline, limit=limit, after=after, newest_first=newest_first)
-
-
-def jobs_ahead(connection: Connection, job: JobOutline) -> int:
-    """How many queued jobs would be claimed before this one by a worker that may take any device kind."""
-    mine = select(jobs.c.priority, jobs.c.run_after, jobs.c.id).where(jobs.c.id == job.id).subquery()
-    return int(
-        connection.execute(
-            select(func.count())
-            .select_from(jobs)
-            .join(mine, jobs.c.id != mine.c.id)
-            .where(
-                jobs.c.state == JobState.QUEUED,
-                (jobs.c.priority > mine.c.priority)
-                | (
-                    (jobs.c.priority == mine.c.priority)
-                    & (func.row(jobs.c.run_after, jobs.c.id) < func.row(mine.c.run_after, mine.c.id))
-                ),
-            )
-        ).scalar_one()
-    )
 
 
 def transitions_of(connection: Connection, job_id: str) -> list[Transition]:

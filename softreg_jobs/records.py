@@ -11,7 +11,19 @@ from softreg_core.data.report import DatasetReport
 from softreg_jobs.blobs import Blob
 from softreg_jobs.states import JobState
 
-__all__ = ["Checkpoint", "Dataset", "Event", "Export", "File", "Job", "JobOutline", "Model", "Origin", "Transition"]
+__all__ = [
+    "Checkpoint",
+    "Dataset",
+    "Event",
+    "Export",
+    "File",
+    "Job",
+    "JobOutline",
+    "Model",
+    "Origin",
+    "Standing",
+    "Transition",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +81,19 @@ class Job(JobOutline):
     """The delivered model's; none until there is one."""
     device: str | None
     """Where the newest attempt runs or ran, as far as it was told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A job in full, its course, and how it stands among what else there is at this moment."""
+
+    job: Job
+    transitions: Sequence[Transition]
+    """Every change of state, oldest first."""
+    jobs_ahead: int | None
+    """Of a queued job: how many would be claimed before it by a worker that may take any device kind."""
+    has_worker: bool
+    """Of a queued job: whether a living worker takes it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,19 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, delete, exists, func, select
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Exists,
+    Text,
+    any_,
+    delete,
+    exists,
+    func,
+    select,
+    type_coerce,
+)
 from sqlalchemy.dialects.postgresql import insert
 
 from softreg_core import __version__
@@ -21,6 +33,7 @@ __all__ = [
     "forget",
     "forget_lost",
     "has_started_since",
+    "has_taker",
     "lives_on",
     "living_kinds",
     "takes",
@@ -83,6 +96,12 @@ def living_kinds(connection: Connection, *, alive_seconds: float) -> Counter[str
     """For each device kind the number of living workers that take it."""
     rows = connection.execute(select(workers.c.devices).where(_is_alive(alive_seconds))).scalars()
     return Counter(kind for devices in rows for kind in devices)
+
+
+def has_taker(kind: ColumnElement[str], alive_seconds: BindParameter[timedelta]) -> Exists:
+    """Within a larger query: whether a living worker takes jobs of a device kind."""
+    is_alive = (workers.c.beat_at > now() - alive_seconds) & (workers.c.state == "ready")
+    return exists().where(is_alive, type_coerce(kind, Text) == any_(workers.c.devices))
 
 
 def doorbells_wanted(connection: Connection, *, alive_seconds: float) -> dict[str, int]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
 from sqlalchemy import Connection
 
 from api.body import JsonBody, NoBody
-from api.deps import Database, JobId, Paging, Reader, Service, Writer
+from api.deps import Begin, Database, JobId, Paging, Reader, Service, Writer
 from api.downloads import matches
 from api.openapi import JOB_BODY, problems
 from api.refusals import MalformedRequestError
@@ -21,9 +22,9 @@ from api.schemas.base import PREFIX
 from api.schemas.jobs import JobList, JobReply, job_reply, job_summary
 from api.submission import Submission
 from softreg_jobs import queries, store
-from softreg_jobs.records import Job
+from softreg_jobs.records import Standing
+from softreg_jobs.standing import get_standing
 from softreg_jobs.states import JobState
-from softreg_jobs.workers import living_kinds
 
 __all__ = ["router"]
 
@@ -51,41 +52,51 @@ def create(
     caller: Writer,
     body: JsonBody,
     runtime: Service,
-    connection: Database,
+    begin: Begin,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Submit a job."""
 
-    def submit() -> store.StoredReply:
-        submission = Submission(runtime, connection, caller.tenant_id, request.state.request_id)
-        new = submission.checked(body)
-        job_id = store.submit(connection, new, max_queued=runtime.settings.max_queued_jobs)
-        job = queries.get_job(connection, caller.tenant_id, job_id)
-        return store.StoredReply(201, _shown(runtime, connection, job).model_dump(mode="json"))
+    def submit(connection: Connection) -> JobReply:
+        new = Submission(runtime, connection, caller.tenant_id, request.state.request_id).checked(body)
+        most = runtime.settings.max_queued_jobs
+        return _shown(store.submit(connection, new, max_queued=most, alive_seconds=runtime.alive_seconds))
 
-    reply = _once(connection, caller.tenant_id, idempotency_key, body, submit)
-    headers = {"Location": reply.body["urls"]["self"]} | ({"Idempotent-Replayed": "true"} if reply.is_replay else {})
-    return JSONResponse(reply.body, reply.status, headers)
+    if idempotency_key is None:
+        # One statement writes everything, so there is no transaction around it whose lock others would wait for.
+        with runtime.single.connect() as connection:
+            reply = submit(connection)
+        content = reply.model_dump_json()
+        return Response(content, 201, {"Location": reply.urls["self"]}, media_type="application/json")
+    with begin() as connection:
+        stored = _once(connection, caller.tenant_id, idempotency_key, body, partial(submit, connection))
+    headers = {"Location": stored.body["urls"]["self"]} | ({"Idempotent-Replayed": "true"} if stored.is_replay else {})
+    return JSONResponse(stored.body, stored.status, headers)
 
 
-def _once(connection: Connection, tenant_id: str, key: str | None, body: bytes, make: Any) -> store.StoredReply:
-    if key is None:
-        reply: store.StoredReply = make()
-        return reply
+def _once(
+    connection: Connection, tenant_id: str, key: str, body: bytes, make: Callable[[], JobReply]
+) -> store.StoredReply:
     if not _KEY.fullmatch(key):
         raise MalformedRequestError("an Idempotency-Key has 1 to 255 printable ASCII characters, without spaces")
-    return store.once(connection, tenant_id=tenant_id, route="POST /v1/jobs", key=key, body=body, make=make)
+
+    def reply() -> store.StoredReply:
+        return store.StoredReply(201, make().model_dump(mode="json"))
+
+    return store.once(connection, tenant_id=tenant_id, route="POST /v1/jobs", key=key, body=body, make=reply)
 
 
-def _shown(runtime: Runtime, connection: Connection, job: Job) -> JobReply:
+def _shown(standing: Standing) -> JobReply:
     """A job in full, as it stands at this moment."""
-    is_queued = job.state is JobState.QUEUED
-    warnings = []
-    if is_queued and not living_kinds(connection, alive_seconds=runtime.alive_seconds)[job.device_kind]:
+    job, warnings = standing.job, []
+    if job.state is JobState.QUEUED and not standing.has_worker:
         message = f"no living worker takes jobs for device '{job.device_kind}'; the job waits until one does"
         warnings = [{"code": "no_worker", "pointer": "/resources/device", "message": message}]
-    ahead = queries.jobs_ahead(connection, job) if is_queued else None
-    return job_reply(job, queries.transitions_of(connection, job.id), ahead, warnings)
+    return job_reply(job, standing.transitions, standing.jobs_ahead, warnings)
+
+
+def _found(runtime: Runtime, connection: Connection, tenant_id: str, job_id: str) -> JobReply:
+    return _shown(get_standing(connection, tenant_id, job_id, alive_seconds=runtime.alive_seconds))
 
 
 @router.get("", operation_id="jobs_list", responses=problems())
@@ -108,15 +119,14 @@ def list_all(
     response_model=JobReply,
     responses={304: {"description": "Not Modified"}, **problems(404)},
 )
-def get(
+async def get(
     caller: Reader,
     runtime: Service,
-    connection: Database,
     job_id: JobId,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """One job. Its ETag covers all but `durations`, which change by themselves."""
-    content, tag = _tagged(_shown(runtime, connection, queries.get_job(connection, caller.tenant_id, job_id)))
+    content, tag = await runtime.read(lambda connection: _tagged(_found(runtime, connection, caller.tenant_id, job_id)))
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
     if if_none_match is not None and matches(if_none_match, tag):
         return Response(status_code=304, headers=headers)
@@ -134,4 +144,4 @@ def _tagged(reply: JobReply) -> tuple[str, str]:
 def cancel(caller: Writer, _: NoBody, runtime: Service, connection: Database, job_id: JobId) -> JobReply:
     """Cancel a job: a waiting one at once, a running one at its next step. Asking again is harmless until it ends."""
     store.request_cancel(connection, caller.tenant_id, job_id)
-    return _shown(runtime, connection, queries.get_job(connection, caller.tenant_id, job_id))
+    return _found(runtime, connection, caller.tenant_id, job_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -176,7 +177,7 @@ def job_summary(job: JobOutline) -> JobSummary:
 
 
 def job_reply(
-    job: Job, transitions: list[Transition], jobs_ahead: int | None, further_warnings: list[dict[str, str]]
+    job: Job, transitions: Sequence[Transition], jobs_ahead: int | None, further_warnings: list[dict[str, str]]
 ) -> JobReply:
     """A job in full; `jobs_ahead` of a queued one, and warnings that hold only at this moment."""
     fields = _fields(job)

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 from softreg_jobs.states import ACTIVE, TERMINAL, Actor, JobState, sources_of
 from softreg_jobs.tables import job_events, jobs, leases, now
 
-__all__ = ["add_event", "first_event", "move"]
+__all__ = ["add_event", "move"]
 
 
 def move(
@@ -72,11 +72,6 @@ def add_event(
     if row is not None:
         _insert_event(connection, row, kind, data, level)
     return row is not None
-
-
-def first_event(connection: Connection, row: Row[Any], data: dict[str, Any]) -> None:
-    """The event of a job's birth; `row` is the new job, with `event_seq` 1."""
-    _insert_event(connection, row, "state", data)
 
 
 def _insert_event(connection: Connection, row: Row[Any], kind: str, data: dict[str, Any], level: str = "info") -> None:

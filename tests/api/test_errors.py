@@ -125,10 +125,10 @@ def test_a_fault_of_our_own_shows_neither_text_nor_traceback(client, monkeypatch
     def broken(*_: object) -> None:
         raise RuntimeError("postgresql://user:secret@host row=42")
 
-    monkeypatch.setattr(queries, "get_job", broken)
-    job = "/v1/jobs/job_" + "0" * 26
+    monkeypatch.setattr(queries, "get_outline", broken)
+    events = f"/v1/jobs/job_{'0' * 26}/events"
     with structlog.testing.capture_logs() as logs:
-        response = client.get(job)
+        response = client.get(events)
     body = check_problem(response, 500, "internal")
     for told in (response.text, json.dumps(logs)):
         assert "secret" not in told

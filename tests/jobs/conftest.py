@@ -45,7 +45,7 @@ def submit(engine: Engine, dataset_id: str) -> Callable[..., str]:
             **fields,  # type: ignore[arg-type]
         )
         with engine.begin() as connection:
-            return store.submit(connection, new, max_queued=max_queued)
+            return store.submit(connection, new, max_queued=max_queued, alive_seconds=15.0).job.id
 
     return make
 

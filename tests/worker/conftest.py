@@ -83,7 +83,7 @@ class Site:
             report = get_dataset(connection, DEFAULT_TENANT, dataset).report
             resolution = resolve(TrainSpec.model_validate(spec or {}), report)
             new = store.NewJob(tenant_id=DEFAULT_TENANT, dataset_id=dataset, resolution=resolution)
-            return store.submit(connection, new, max_queued=1000)
+            return store.submit(connection, new, max_queued=1000, alive_seconds=15.0).job.id
 
     def job(self, job_id: str) -> Job:
         with self.engine.connect() as connection:
