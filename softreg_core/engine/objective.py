@@ -58,6 +58,10 @@ class Objective(nn.Module):
         of_loss = {f"loss.{name}": parameter for name, parameter in self.loss.named_parameters()}
         return dict(self.net.named_parameters()) | of_loss
 
+    def leave_classes_alone(self) -> None:
+        """Weigh no class: the rows' weights, as `weight` gives them, have it in them already."""
+        self._class_weight_K = None
+
     @contextmanager
     def given(self, numbers: Mapping[str, Tensor]) -> Iterator[None]:
         """Compute with tensors of no dimension in place of numbers of the spec: one program serves many of them.

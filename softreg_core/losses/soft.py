@@ -18,7 +18,7 @@ from softreg_core.losses.parts import DataMeta, LossParts
 from softreg_core.losses.residual import Residual, residual
 from softreg_core.losses.rows import emptied
 from softreg_core.losses.second_head import SecondHead
-from softreg_core.losses.variance import FixedVariance, ResidualVariance, Variance
+from softreg_core.losses.variance import FixedVariance, OutputVariance, ResidualVariance, Variance
 from softreg_core.losses.weighing import Weighing
 
 __all__ = ["ClassDivergence", "ClassLoss", "Divergence", "LabelLoss", "Loss", "ResidualLoss"]
@@ -123,6 +123,16 @@ class Loss(nn.Module, ABC, Generic[Pair]):
         """The variance that residuals are measured by: a constant, the mean so far, or the last batch's."""
         source = self._variance
         return None if source is None else source.settled()
+
+    def batch_sigma2(self) -> Tensor | None:
+        """That of the last batch, where it is the outputs' variance; else None."""
+        source = self._variance
+        return source.used if isinstance(source, OutputVariance) and isinstance(source.used, Tensor) else None
+
+    def put_batch_sigma2(self, sigma2: Tensor) -> None:
+        """Let a program's last batch be the last one."""
+        if isinstance(self._variance, OutputVariance):
+            self._variance.used = sigma2
 
     def followed_sigma2(self) -> float | None:
         """`sigma2` as a number where it is not one in the spec, else None; waits for the device."""

@@ -7,6 +7,7 @@ step begins it anew, so that a run that was interrupted at any step draws the ma
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -25,6 +26,7 @@ class Noise:
         self._seed: int | None = None
         self._generator: torch.Generator | None = None
         self._given: Iterator[Tensor] | None = None
+        self._heard: list[torch.Size] | None = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Noise:
         """Generators cannot be copied; a copied network has a stream of its own, which is begun before it trains."""
@@ -41,8 +43,19 @@ class Noise:
         """The numbers that follow are these, in this order, whatever is begun; with None those of the seed again."""
         self._given = None if uniforms is None else iter(uniforms)
 
+    @contextmanager
+    def heard(self) -> Iterator[list[torch.Size]]:
+        """Lists the shapes that are drawn, in order."""
+        self._heard = []
+        try:
+            yield self._heard
+        finally:
+            self._heard = None
+
     def uniform(self, like: Tensor) -> Tensor:
         """The next numbers from 0 to 1, float32, of the shape and on the device of `like`."""
+        if self._heard is not None:
+            self._heard.append(like.shape)
         if self._given is not None:
             return next(self._given)
         if self._seed is None:

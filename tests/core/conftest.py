@@ -12,6 +12,15 @@ from softreg_core.data.tabular import prepare
 from softreg_core.spec import TrainSpec, resolve
 
 
+@pytest.fixture(scope="session", autouse=True)
+def programs(tmp_path_factory):
+    """Where compiled programs of these tests are kept: not where the user's are."""
+    directory = tmp_path_factory.mktemp("programs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOFTREG_CACHE_DIRECTORY", str(directory))
+        yield directory
+
+
 def _blobs(rows=70, inputs=5, classes=3, seed=0):
     """Classes that overlap a little, so that training has something to do for some epochs."""
     generator = np.random.default_rng(seed)

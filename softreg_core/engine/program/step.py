@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import torch
@@ -14,11 +15,13 @@ from torch.func import functional_call
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from softreg_core.data.part import Part
+from softreg_core.engine.ledger import gradient_terms
 from softreg_core.engine.objective import Objective
 from softreg_core.engine.optimizer import is_weight
 from softreg_core.engine.perturb import Perturbed
 from softreg_core.engine.program.updates import UPDATES, Moments, moments_of
 from softreg_core.engine.step import Stepper
+from softreg_core.engine.terms import Terms
 from softreg_core.nets.noise import noises_of
 from softreg_core.spec.train import TrainSpec
 
@@ -54,11 +57,18 @@ class Told(NamedTuple):
 class PureStep:
     """The step of a spec; it keeps nothing from call to call, and changes no tensor that it is given."""
 
-    def __init__(self, spec: TrainSpec, objective: Objective) -> None:
-        """`objective` is copied: what a trace leaves in a module must not reach a run."""
+    def __init__(self, spec: TrainSpec, objective: Objective, *, has_weighed_rows: bool = False) -> None:
+        """Of a spec.
+
+        Args:
+            spec: resolved.
+            objective: it is copied: what a trace leaves in a module must not reach a run.
+            has_weighed_rows: batches will come with weights that have those of the classes in them.
+        """
         self._spec = spec
         self._objective = copy.deepcopy(objective).train()
-        self._trained_names = tuple(objective.trained())
+        if has_weighed_rows:
+            self._objective.leave_classes_alone()
         self._noises = noises_of(self._objective.net)
         self.series: tuple[str, ...] = ()
         """What `sums` are of, known after the first call: `total`, `base` and so on; the last is `weight`, of which
@@ -81,13 +91,7 @@ class PureStep:
             rows: a batch.
             uniforms: what the layers that drop draw, in the order in which they draw.
         """
-        within = {_within(name): tensor for name, tensor in trained.items()}
-        # Statistics of batch norm and means of the loss are moved in place.
-        moved = {name: tensor.clone() for name, tensor in buffers.items()}
-        for noise in self._noises:
-            noise.give(uniforms)
-        with self._objective.given(numbers):
-            terms = functional_call(self._objective, within | moved, (Perturbed(rows), 0), strict=True)
+        terms, moved = self._terms(trained, buffers, numbers, rows, uniforms)
         columns = {name: column.detach() for name, column in terms.columns().items()}
         weight = columns.pop("weight", None)
         self.series = (*columns, "weight")
@@ -97,6 +101,75 @@ class PureStep:
         counted_PB = values_PB if weight is None else torch.where(weight > 0, values_PB, 0.0) * weight
         return Told(terms.total, torch.cat([counted_PB.sum(1), mass.reshape(1)]), moved)
 
+    def drawn(self, rows: Part) -> tuple[torch.Size, ...]:
+        """Shapes of the numbers that the layers of the network which drop draw for a batch, in order."""
+        copied, shapes = copy.deepcopy(self._objective), list[torch.Size]()
+        with ExitStack() as heard, torch.no_grad():
+            for noise in noises_of(copied.net):
+                shapes = heard.enter_context(noise.heard())
+            copied(Perturbed(rows), 0)
+        return tuple(shapes)
+
+    def reached(
+        self, standing: Standing, numbers: Numbers, rows: Part, uniforms: Sequence[Tensor] = ()
+    ) -> tuple[str, ...]:
+        """The parameters that a gradient reaches."""
+        leaves = {name: tensor.detach().requires_grad_() for name, tensor in standing.trained.items()}
+        told = self.told(leaves, standing.buffers, numbers, rows, uniforms)
+        found = torch.autograd.grad(told.total, list(leaves.values()), allow_unused=True)
+        return tuple(name for name, gradient in zip(leaves, found, strict=True) if gradient is not None)
+
+    def followed(self) -> Tensor | None:
+        """sigma2 of the last call, where it is the variance of a batch's outputs and nothing else keeps it."""
+        return self._objective.loss.batch_sigma2()
+
+    def observed(
+        self,
+        trained: Mapping[str, Tensor],
+        buffers: Mapping[str, Tensor],
+        numbers: Numbers,
+        rows: Part,
+        uniforms: Sequence[Tensor] = (),
+    ) -> Tensor | None:
+        """What the ledger sees of a batch, (3,): see `gradient_terms`. The arguments are those of `told`."""
+        leaves = {name: tensor.detach().requires_grad_() for name, tensor in trained.items()}
+        terms, _ = self._terms(leaves, buffers, numbers, rows, uniforms)
+        return gradient_terms(terms, list(leaves.values()))
+
+    def _terms(
+        self,
+        trained: Mapping[str, Tensor],
+        buffers: Mapping[str, Tensor],
+        numbers: Numbers,
+        rows: Part,
+        uniforms: Sequence[Tensor],
+    ) -> tuple[Terms, dict[str, Tensor]]:
+        """Of a pass, and the buffers after it."""
+        within = {_within(name): tensor for name, tensor in trained.items()}
+        # Statistics of batch norm and means of the loss are moved in place.
+        moved = {name: tensor.clone() for name, tensor in buffers.items()}
+        for noise in self._noises:
+            noise.give(uniforms)
+        with self._objective.given(numbers):
+            terms = functional_call(self._objective, within | moved, (Perturbed(rows), 0), strict=True)
+        return terms, moved
+
+    def clipped(self, gradients: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], Tensor | None]:
+        """Shortened as the spec asks; and the norm before, float64 (), where it does."""
+        clip = self._spec.training.gradient_clip
+        if clip is None:
+            return gradients, None
+        norm = torch.stack([gradient.square().sum() for gradient in gradients.values()]).sum().sqrt()
+        factor = (clip / (norm + 1e-6)).clamp(max=1.0)
+        return {name: gradient * factor for name, gradient in gradients.items()}, norm.double()
+
+    def with_norm(self, sums_P: Tensor, norm: Tensor | None) -> Tensor:
+        """`Told.sums` with the norm of a step that clips: the series `gradient_norm`, before the last."""
+        if norm is None:
+            return sums_P
+        self.series = (*self.series[:-1], "gradient_norm", "weight")
+        return torch.cat([sums_P[:-1], (norm * sums_P[-1]).reshape(1), sums_P[-1:]])
+
     def updated(
         self, standing: Standing, gradients: Mapping[str, Tensor], buffers: dict[str, Tensor], numbers: Numbers
     ) -> tuple[Standing, Tensor | None]:
@@ -104,11 +177,7 @@ class PureStep:
 
         What has no gradient stays as it is, without decay too, as torch's optimisers leave it.
         """
-        clip, norm = self._spec.training.gradient_clip, None
-        if clip is not None:
-            norm = torch.stack([gradient.square().sum() for gradient in gradients.values()]).sum().sqrt()
-            factor = (clip / (norm + 1e-6)).clamp(max=1.0)
-            gradients = {name: gradient * factor for name, gradient in gradients.items()}
+        gradients, norm = self.clipped(gradients)
         count = standing.steps + 1.0
         shared = {"learning_rate": numbers["learning_rate"], "count": count}
         trained, moments = dict(standing.trained), dict(standing.moments)
@@ -119,7 +188,7 @@ class PureStep:
             trained[name], moments[name] = UPDATES[self._spec.optimizer.kind](
                 self._spec.optimizer, parameter, gradient, moments[name], of_this
             )
-        return Standing(trained, buffers, moments, count), None if norm is None else norm.double()
+        return Standing(trained, buffers, moments, count), norm
 
     def __call__(
         self, standing: Standing, numbers: Numbers, rows: Part, uniforms: Sequence[Tensor] = ()
@@ -136,10 +205,7 @@ class PureStep:
         gradients = {name: g for name, g in zip(leaves, found, strict=True) if g is not None}
         with torch.no_grad():
             after, norm = self.updated(standing, gradients, told.buffers, numbers)
-            sums_P = told.sums.detach()
-            if norm is not None:
-                self.series = (*self.series[:-1], "gradient_norm", "weight")
-                sums_P = torch.cat([sums_P[:-1], (norm * sums_P[-1]).reshape(1), sums_P[-1:]])
+            sums_P = self.with_norm(told.sums.detach(), norm)
         return after, sums_P
 
 

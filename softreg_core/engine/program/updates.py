@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from softreg_core.spec.optimizer import AdagradSpec, AdamSpec, AdamwSpec, RmspropSpec, SgdSpec
 
-__all__ = ["UPDATES", "Moments", "Update", "moments_of"]
+__all__ = ["UPDATES", "Moments", "Update", "biases", "moments_of"]
 
 Moments = dict[str, Tensor]
 """What is kept of one parameter between steps, each of its shape."""
@@ -18,7 +20,7 @@ Moments = dict[str, Tensor]
 Update = Callable[[Any, Tensor, Tensor, Moments, Mapping[str, Tensor]], tuple[Tensor, Moments]]
 """From (spec, parameter, gradient, moments, numbers) to the parameter and the moments after the step. Numbers have no
 dimension: `learning_rate` of this step; `weight_decay` of this parameter, where the optimiser has one; `count`, the
-steps done with this one, float64."""
+steps done with this one, float64, or what `biases` makes of it. Parameters of one group may come as one vector."""
 
 
 def _adam(
@@ -30,8 +32,11 @@ def _adam(
     mean = moments["exp_avg"] + (1.0 - spec.beta1) * (gradient - moments["exp_avg"])
     square = spec.beta2 * moments["exp_avg_sq"] + (1.0 - spec.beta2) * gradient * gradient
     # In float64: 1 - beta^t is small at first, and the difference would lose digits.
-    size = rate / (1.0 - spec.beta1 ** numbers["count"])
-    correction = (1.0 - spec.beta2 ** numbers["count"]).sqrt()
+    if "bias_of_mean" in numbers:
+        size, correction = rate / numbers["bias_of_mean"], numbers["bias_of_root"]
+    else:
+        size = rate / (1.0 - spec.beta1 ** numbers["count"])
+        correction = (1.0 - spec.beta2 ** numbers["count"]).sqrt()
     step = size.to(dtype) * mean / (square.sqrt() / correction.to(dtype) + spec.epsilon)
     return parameter - step, {"exp_avg": mean, "exp_avg_sq": square}
 
@@ -74,6 +79,18 @@ def _adagrad(
 
 UPDATES: dict[str, Update] = {"adam": _adam, "adamw": _adam, "sgd": _sgd, "rmsprop": _rmsprop, "adagrad": _adagrad}
 """By kind; those of torch that orthogonalise matrices are not among them."""
+
+
+def biases(spec: Any, count_S: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """Numbers in place of `count`, by name: a power taken once, where a compiler would take it for each parameter.
+
+    Args:
+        spec: of an optimiser in `UPDATES`.
+        count_S: of each step, steps done with it.
+    """
+    if spec.kind not in ("adam", "adamw"):
+        return {}
+    return {"bias_of_mean": 1.0 - spec.beta1**count_S, "bias_of_root": np.sqrt(1.0 - spec.beta2**count_S)}
 
 
 def moments_of(spec: Any, parameter: Tensor) -> Moments:

@@ -1,0 +1,85 @@
+"""When a job is compiled: only where that pays on this machine, and with a reason."""
+
+from __future__ import annotations
+
+import pytest
+
+from softreg_core.engine import Started, tier, train
+from softreg_core.engine.experience import Experience, Prospect, decide
+from softreg_core.engine.program.artifacts import Artifacts
+
+HOUR = 3600.0
+
+
+@pytest.mark.parametrize(
+    ("prospect", "is_compiled"),
+    [
+        (Prospect(4_500, 4e-4, 10.0, None), False),  # two seconds of steps
+        (Prospect(4_500, 4e-4, 10.0, 0.07), False),
+        (Prospect(1_000_000, 4e-4, 10.0, None), True),  # 10 s of 400: 2.5 % at worst
+        (Prospect(500_000, 4e-4, 10.0, None), False),  # 5 % at worst
+        (Prospect(50_000, 4e-4, 10.0, 0.07), True),  # 11.4 s for 20
+        (Prospect(30_000, 4e-4, 10.0, 0.07), False),
+        (Prospect(100_000, 1e-1, 10.0, 0.97), False),  # nothing to gain
+    ],
+)
+def test_it_compiles_where_the_steps_to_come_repay_it(prospect, is_compiled):
+    found, reason = decide(prospect)
+    assert found is is_compiled
+    assert "one by one" in reason
+
+
+@pytest.mark.parametrize("share", [None, 0.05, 0.5, 0.9, 0.99])
+@pytest.mark.parametrize("steps", [10, 1_000, 30_000, 10**6])
+def test_it_is_never_five_percent_slower_by_what_it_knew(steps, share):
+    prospect = Prospect(steps, 4e-4, 12.0, share)
+    eager = steps * 4e-4
+    if decide(prospect)[0]:  # where nothing was known, at worst nothing is gained
+        assert 12.0 + (1.0 if share is None else share) * eager <= 1.05 * eager
+
+
+def test_what_was_measured_is_known_to_the_next_process(tmp_path):
+    first = Experience(Artifacts(tmp_path))
+    assert first.compile_seconds > 10.0
+    assert first.share("mlp", 4e-4) is None
+    for seconds in (8.0, 9.0, 30.0):
+        first.note_compile(seconds)
+    first.note_share("mlp", 4e-4, 0.1)
+    first.note_share("mlp", 4.5e-4, 0.2)
+    later = Experience(Artifacts(tmp_path))
+    assert later.compile_seconds == 9.0
+    assert later.share("mlp", 4.2e-4) == 0.2
+    assert later.share("mlp", 4e-2) is None
+    assert later.share("cnn", 4e-4) is None
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"compile_seconds": "soon"}', '{"compile_seconds": [0, -1, "x", 1e999]}'])
+def test_a_damaged_record_is_no_record(tmp_path, text):
+    artifacts = Artifacts(tmp_path)
+    (tmp_path / "experience.json").write_text(text)
+    assert Experience(artifacts).compile_seconds > 10.0
+    Experience(artifacts).note_compile(5.0)
+    assert Experience(artifacts).compile_seconds == 5.0
+
+
+def test_auto_takes_a_short_job_as_it_is(blobs, ready):
+    started = next(iter(train(*ready(blobs, training={"epochs": 3}))))
+    assert isinstance(started, Started)
+    assert started.manifest.tier == "eager"
+    assert "steps repay no program" in started.manifest.tier_reason
+
+
+def test_auto_says_what_a_program_cannot_do(blobs, ready):
+    started = next(iter(train(*ready(blobs, penalties={"mixup": 0.2}))))
+    assert "mixup" in started.manifest.tier_reason
+
+
+def test_auto_measures_a_longer_job_and_leaves_no_trace_in_it(blobs, ready, digest, monkeypatch):
+    """The single steps that it times are undone."""
+    spec, data = ready(blobs, training={"epochs": 3, "batch_size": 16})
+    wanted = list(train(spec, data))[-1]
+    monkeypatch.setattr(tier, "_FEW_STEPS", 0)
+    events = list(train(spec, data))
+    assert "compiling takes about" in events[0].manifest.tier_reason
+    assert digest(events[-1].model.tensors) == digest(wanted.model.tensors)
+    assert events[-1].metrics == wanted.metrics
