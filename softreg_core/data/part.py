@@ -70,8 +70,18 @@ class Part:
 
     def batches(self, size: int) -> Iterator[Part]:
         """All rows, in order; the last batch may be smaller."""
+        if self.rows <= size:
+            yield self
+            return
         for start in range(0, self.rows, size):
             yield self.take(slice(start, start + size))
+
+    def cut(self, size: int) -> Iterator[Part]:
+        """The same as `batches`, by views that are made all at once: for many small batches."""
+        inputs = zip(*(torch.split(tensor, size) for tensor in self.inputs), strict=True)
+        targets = torch.split(self.target, size)
+        weights = [None] * len(targets) if self.weight is None else torch.split(self.weight, size)
+        yield from map(Part, inputs, targets, weights)
 
     @classmethod
     def joined(cls, parts: Sequence[Part]) -> Part:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from softreg_core.engine.terms import Terms
+from softreg_core.engine.backward import gradients
+from softreg_core.engine.terms import Apart, Terms
 from softreg_core.spec.train import TrainSpec
 
 __all__ = ["GradientLedger", "gradient_terms", "with_shares"]
@@ -66,7 +67,7 @@ class GradientLedger:
         """Whether it is told with steps and not with epochs."""
         return isinstance(self._every, int)
 
-    def observe(self, terms: Terms, trained: Mapping[str, nn.Parameter]) -> None:
+    def observe(self, terms: Terms | Apart, trained: Mapping[str, nn.Parameter]) -> None:
         """Look at a step before it is differentiated."""
         self._seen_3 = gradient_terms(terms, list(trained.values()))
 
@@ -83,25 +84,33 @@ class GradientLedger:
         return dict(zip(("gradient.base", "gradient.divergence", "gradient.cosine"), numbers, strict=True))
 
 
-def gradient_terms(terms: Terms, parameters: Sequence[Tensor]) -> Tensor | None:
+def gradient_terms(terms: Terms | Apart, parameters: Sequence[Tensor]) -> Tensor | None:
     """(3,): the norms of the gradients of weighted base and weighted divergence, and the cosine between them.
 
     None where there is no divergence.
     """
-    base_B, divergence_B = terms.weighted()
-    if divergence_B is None:
-        return None
-    base, divergence = (_gradient(terms.mean(values_B), parameters) for values_B in (base_B, divergence_B))
+    if isinstance(terms, Apart):
+        pulls = (terms.of_base, terms.of_divergence)
+        base, divergence = (_joined(gradients(terms.prediction, pull_BC, parameters), parameters) for pull_BC in pulls)
+    else:
+        base_B, divergence_B = terms.weighted()
+        if divergence_B is None:
+            return None
+        base, divergence = (_gradient(terms.mean(values_B), parameters) for values_B in (base_B, divergence_B))
+    both = torch.stack([base, divergence])
+    norms = torch.linalg.vector_norm(both, dim=1, keepdim=True)
     # Of the relative vectors: the product of two norms may overflow where neither does.
-    norms = torch.stack([base.norm(), divergence.norm()])
-    unit_base, unit_divergence = base / norms[0], divergence / norms[1]
-    return torch.cat([norms, torch.dot(unit_base, unit_divergence).unsqueeze(0)])
+    relative = both / norms
+    return torch.cat([norms.squeeze(1), (relative[0] * relative[1]).sum(0, keepdim=True)])
 
 
-def _gradient(value: Tensor, parameters: Iterable[Tensor]) -> Tensor:
-    """One long vector; 0 where a parameter plays no part."""
-    of = list(parameters)
+def _gradient(value: Tensor, parameters: Sequence[Tensor]) -> Tensor:
     if not value.requires_grad:
-        return torch.zeros(sum(p.numel() for p in of), device=value.device)
-    found = torch.autograd.grad(value, of, retain_graph=True, allow_unused=True)
-    return torch.cat([(torch.zeros_like(p) if g is None else g).reshape(-1) for p, g in zip(of, found, strict=True)])
+        return torch.zeros(sum(p.numel() for p in parameters), device=value.device)
+    return _joined(torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True), parameters)
+
+
+def _joined(found: Sequence[Tensor | None], parameters: Sequence[Tensor]) -> Tensor:
+    """One long vector; 0 where a parameter plays no part."""
+    pairs = zip(parameters, found, strict=True)
+    return torch.cat([(torch.zeros_like(p) if g is None else g).reshape(-1) for p, g in pairs])

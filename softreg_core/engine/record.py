@@ -1,6 +1,6 @@
 """The loss parts of every example of an epoch, kept on the device and read seldom."""
 
-# N rows, P series
+# N rows, P series, S steps
 
 from __future__ import annotations
 
@@ -139,16 +139,22 @@ class LossRecord:
             values_PN[:, weight_N == 0.0] = 0.0
         if not np.isfinite(values_PN).all():
             self._refuse(values_PN)
-        # One by one from the first example on, so that a reading in between changes no bit of the sum.
-        weighted_PN = np.empty((values_PN.shape[0], values_PN.shape[1] + 1))
-        weighted_PN[:, 0] = [self._sums.get(name, 0.0) for name in self._names]
-        weighted_PN[:, 1:] = values_PN if weight_N is None else values_PN * weight_N
-        total_N = weighted_PN[self._names.index("total"), 1:].copy()
-        np.cumsum(weighted_PN, axis=1, out=weighted_PN)
-        self._sums = dict(zip(self._names, weighted_PN[:, -1].tolist(), strict=True))
-        masses_N = np.ones(total_N.size) if weight_N is None else weight_N
-        self.mass = float(np.cumsum(np.append(self.mass, masses_N))[-1])
-        self.step_losses.extend(self._means_of_steps(total_N, masses_N))
+        rows_S = np.array(self._rows)
+        is_taken_S = rows_S > 0
+        starts = (np.cumsum(rows_S) - rows_S)[is_taken_S]  # one part for each step that has rows
+        sums_PS = np.add.reduceat(values_PN if weight_N is None else values_PN * weight_N, starts, axis=1)
+        mass_S = rows_S[is_taken_S].astype(np.float64) if weight_N is None else np.add.reduceat(weight_N, starts)
+        # Step by step from the first one on, so that a reading in between changes no bit of the sum.
+        self._sums = {
+            name: _sum_from(self._sums.get(name, 0.0), sums_S)
+            for name, sums_S in zip(self._names, sums_PS, strict=True)
+        }
+        self.mass = _sum_from(self.mass, mass_S)
+        means_S = np.full(rows_S.size, math.nan)
+        means = np.full(mass_S.size, math.nan)
+        np.divide(sums_PS[self._names.index("total")], mass_S, out=means, where=mass_S > 0.0)
+        means_S[is_taken_S] = means
+        self.step_losses.extend(means_S.tolist())
         self._step += len(self._rows)
         self._rows, self._added, self._compared = [], 0, []
 
@@ -168,15 +174,6 @@ class LossRecord:
         means = {name: value / self.mass if self.mass else math.nan for name, value in self._sums.items()}
         return {"loss" if name == "total" else name: mean for name, mean in means.items() if name != "weight"}
 
-    def _means_of_steps(self, weighted_N: NDArray[np.float64], weight_N: NDArray[np.float64]) -> list[float]:
-        rows = np.array(self._rows)
-        means = np.full(rows.size, math.nan)
-        starts = (np.cumsum(rows) - rows)[rows > 0]  # one part for each step that has rows
-        masses = np.add.reduceat(weight_N, starts)
-        sums = np.add.reduceat(weighted_N, starts)
-        means[rows > 0] = np.divide(sums, masses, out=np.full(starts.size, math.nan), where=masses > 0.0)
-        return list(means.tolist())
-
     def _refuse(self, values_PN: NDArray[np.float64]) -> None:
         first = int(np.argmax(~np.isfinite(values_PN).all(axis=0)))
         stops = np.cumsum(self._rows)
@@ -193,3 +190,8 @@ class LossRecord:
         raise NonFiniteLossError(
             f"the {term} of the loss became NaN or infinite at step {step}", step, term, self._epoch + 1
         )
+
+
+def _sum_from(before: float, values: NDArray[np.float64]) -> float:
+    """One after the other."""
+    return float(np.cumsum(np.append(before, values))[-1])

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from softreg_core.data.augment import augmented
 from softreg_core.data.part import Part
 from softreg_core.engine.average import Average
+from softreg_core.engine.backward import accumulate
 from softreg_core.engine.beside import Beside
 from softreg_core.engine.forward import Predicted
 from softreg_core.engine.objective import Objective
@@ -23,18 +25,16 @@ from softreg_core.engine.optimizer import build_optimizer, optimizer_tensors, re
 from softreg_core.engine.perturb import Perturbed, perturbed
 from softreg_core.engine.rates import Rates
 from softreg_core.engine.state import load_tensors
-from softreg_core.engine.terms import Compared, Observer
+from softreg_core.engine.terms import Apart, Compared, Observer
 from softreg_core.errors import ResourceError, is_out_of_memory
 from softreg_core.losses import Loss
+from softreg_core.nets import set_mode
 from softreg_core.spec.task_input import ImageInput
 from softreg_core.spec.train import TrainSpec
 
 __all__ = ["Captured", "Outcome", "Stepper", "copies"]
 
 Columns = dict[str, Tensor]
-
-# What `Tensor.backward` calls when it has looked at its arguments, which takes longer than a layer of the network.
-_run_backward = torch.autograd.Variable._execution_engine.run_backward  # noqa: SLF001
 
 
 class Outcome(NamedTuple):
@@ -128,6 +128,8 @@ class Stepper:
         self.average = None if average is None else Average(net, average.decay)
         self._buffers = [*net.buffers(), *loss.buffers()]
         self._is_following = next(loss.buffers(), None) is not None
+        # Asking the modules for their tensors takes longer than copying those of a small network.
+        self._model = net.state_dict(keep_vars=True)
         self._beside = beside
         is_plain = not (self._is_perturbed or self._is_guarded) and beside is None
         self._closed = self.objective.closed_gradient() if is_plain else None
@@ -153,8 +155,8 @@ class Stepper:
 
     def begin_epoch(self) -> None:
         """Set net and loss to training: evaluation sets them to the other mode."""
-        self.net.train()
-        self.loss.train()
+        set_mode(self.net, is_training=True)
+        set_mode(self.loss, is_training=True)
 
     def take(self, batch: Part, step: int, observe: Observer | None = None) -> Outcome:
         """One step.
@@ -182,13 +184,14 @@ class Stepper:
 
     def _by_closed_form(self, batch: Part, step: int, observe: Observer | None) -> Outcome:
         """Gradients, from that of the loss with respect to the predictions."""
-        predicted = self.objective.predicted(batch, step)
-        if observe is not None:
-            observe(self.objective.terms(Perturbed(batch), predicted, step), self.trained)
-        compared = Compared(predicted.prediction.detach(), batch.target)
+        prediction_BC = self.objective.predicted(batch, step).prediction
+        compared = Compared(prediction_BC.detach(), batch.target)
         assert self._closed is not None  # noqa: S101  for mypy; the caller has looked
-        gradient_BC = self._closed(*compared, step)
-        _run_backward((predicted.prediction,), (gradient_BC,), False, False, (), accumulate_grad=True)
+        if observe is not None:
+            apart = self._closed.apart(*compared, step)
+            if apart is not None:
+                observe(Apart(prediction_BC, *apart), self.trained)
+        accumulate(prediction_BC, self._closed(*compared, step))
         if self._is_put_off:
             return Outcome(partial(self.columns_of, compared), compared)
         return Outcome(self.columns_of(compared, step))
@@ -273,17 +276,19 @@ class Stepper:
         norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
         return bool(norm.isfinite() & total_B.detach().isfinite().all())
 
+    @torch.no_grad()
     def is_finite(self) -> bool:
         """Whether every trained parameter is; waits for the device."""
-        finite = torch.stack([parameter.detach().isfinite().all() for parameter in self.trained.values()])
-        return bool(finite.all())
+        # The largest size of each is NaN or infinite if any number is; a pass over the numbers that makes no others.
+        sizes = torch._foreach_norm(list(self.trained.values()), math.inf)  # noqa: SLF001
+        return math.isfinite(torch.stack(sizes).max().item())
 
     def live(self) -> Captured:
         """Everything that a step changes: the tensors themselves, no copies."""
         average = {} if self.average is None else self.average.tensors("average")
         numbers = {} if self.average is None else self.average.numbers("average")
         return Captured(
-            model=self.net.state_dict(),
+            model={name: tensor.detach() for name, tensor in self._model.items()},
             loss=self.loss.state_dict(),
             optimizer=optimizer_tensors(self._optimizer, self.trained),
             more=average | ({} if self._beside is None else self._beside.tensors()),
@@ -314,4 +319,6 @@ class Stepper:
 
 def copies(tensors: dict[str, Tensor], device: str | None = "cpu") -> dict[str, Tensor]:
     """Independent of what becomes of the originals; where they are when no device is given."""
-    return {n: t.detach().to(t.device if device is None else device, copy=True) for n, t in tensors.items()}
+    if device is None or all(str(tensor.device) == device for tensor in tensors.values()):
+        return {name: tensor.detach().clone() for name, tensor in tensors.items()}
+    return {name: tensor.detach().to(device, copy=True) for name, tensor in tensors.items()}

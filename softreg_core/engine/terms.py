@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from softreg_core.losses import LossParts
 from softreg_core.losses.rows import kept_mean
 
-__all__ = ["Compared", "Observer", "Terms"]
+__all__ = ["Apart", "Compared", "Observer", "Terms"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,6 +86,17 @@ class Compared(NamedTuple):
     """int64 class codes (N,), or float32 (N, C)."""
 
 
-Observer = Callable[[Terms, dict[str, nn.Parameter]], None]
+class Apart(NamedTuple):
+    """What base and divergence pull at, by a closed form."""
+
+    prediction: Tensor
+    """float32 (B, C), with its graph."""
+    of_base: Tensor
+    """(B, C): the gradient of the weighted base's mean with respect to it."""
+    of_divergence: Tensor
+    """(B, C): that of the weighted divergence's."""
+
+
+Observer = Callable[[Terms | Apart, dict[str, nn.Parameter]], None]
 """Looks at a step's terms and the trained parameters before `backward`; it may differentiate a term on its own by
-`torch.autograd.grad(terms.mean(terms.parts.base), ..., retain_graph=True)`."""
+`torch.autograd.grad(terms.mean(terms.parts.base), ..., retain_graph=True)`. Of a closed form it sees the two parts."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from softreg_core.data.part import Rows
 from softreg_core.losses import Loss
+from softreg_core.nets import set_mode
 
 __all__ = ["EVALUATION_ROWS", "evaluate", "evaluation_rows"]
 
@@ -56,8 +57,8 @@ def evaluate(
         constant targets; `mae` and `rmse` in the user's units; each averaged over the outputs. Any of them may be NaN
         or infinite.
     """
-    net.eval()
-    loss.eval()
+    set_mode(net, is_training=False)
+    set_mode(loss, is_training=False)
     sums: dict[str, Tensor] = {}
     for batch in rows.batches(evaluation_rows(net)):
         prediction, variance = loss.split(net(*batch.inputs))
@@ -65,7 +66,8 @@ def evaluate(
         agreement = _agreement(loss.values(prediction), batch.target, label_threshold, has_logits=has_logits)
         for name, values in (parts | agreement).items():
             if values is not None:
-                sums[name] = sums.get(name, 0.0) + values.double().sum(0)
+                found = values.double().sum(0)
+                sums[name] = sums[name] + found if name in sums else found
     return _means(sums, rows.target, target_scale)
 
 

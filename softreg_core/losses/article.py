@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from softreg_core.losses.ratio import keep, kept, log1p_ratio_value, matching
+from softreg_core.losses.ratio import applied, keep, kept, log1p_ratio_value, matching
 
 __all__ = ["article", "inflation"]
 
@@ -62,8 +62,7 @@ def inflation(squared_B: Tensor, variance: float | Tensor = 1.0) -> Tensor:
 
 
 def _half_gap(squared_B: Tensor, variance: float | Tensor, factor: float) -> Tensor:
-    result: Tensor = _Gap.apply(squared_B, matching(variance, squared_B), factor)  # type: ignore[no-untyped-call]
-    return result
+    return applied(_Gap, squared_B, matching(variance, squared_B), factor)
 
 
 class _Gap(torch.autograd.Function):

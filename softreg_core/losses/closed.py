@@ -72,8 +72,8 @@ class ClosedGradient(ABC):
         self._weighing = loss.weighing
         self._has_divergence = loss.divergence is not None
         self._kept: dict[tuple[float, int], Tensor] = {}
+        self._constant: dict[int, tuple[Tensor, float]] = {}
 
-    @abstractmethod
     def __call__(self, prediction_BC: Tensor, target: Tensor, step: int) -> Tensor:
         """The gradient at a step.
 
@@ -85,6 +85,20 @@ class ClosedGradient(ABC):
         Returns:
             float (B, C), new.
         """
+        base, alpha = self._shares(prediction_BC, step)
+        return self._at(prediction_BC, target, base, alpha)
+
+    def apart(self, prediction_BC: Tensor, target: Tensor, step: int) -> tuple[Tensor, Tensor] | None:
+        """The two parts of it: of the weighted base and of the weighted divergence; None without a divergence."""
+        if not self._has_divergence:
+            return None
+        base, alpha = self._shares(prediction_BC, step)
+        none = self._number(0.0, prediction_BC)
+        return self._at(prediction_BC, target, base, 0.0), self._at(prediction_BC, target, none, alpha)
+
+    @abstractmethod
+    def _at(self, prediction_BC: Tensor, target: Tensor, base: Tensor, alpha: float) -> Tensor:
+        """With what multiplies an example's gradients of base and divergence."""
 
     def _less_target(self, prediction_BC: Tensor, target: Tensor) -> Tensor:
         """Prediction minus target, new; class codes stand for one-hot rows."""
@@ -95,9 +109,14 @@ class ClosedGradient(ABC):
     def _shares(self, like: Tensor, step: int) -> tuple[Tensor, float]:
         """What multiplies an example's gradient of the base, and what that of the divergence."""
         rows = like.shape[0]
-        alpha = self._weighing.alpha_at(step) if self._has_divergence else 0.0
-        kept = 1.0 - alpha if self._weighing.is_convex else 1.0
-        return self._number(kept / rows, like), alpha / rows
+        found = self._constant.get(rows)
+        if found is None:
+            alpha = self._weighing.alpha_at(step) if self._has_divergence else 0.0
+            kept = 1.0 - alpha if self._weighing.is_convex else 1.0
+            found = self._number(kept / rows, like), alpha / rows
+            if isinstance(self._weighing.alpha, float):
+                self._constant[rows] = found
+        return found
 
     def _number(self, value: float, like: Tensor, rows: int = 1) -> Tensor:
         """(rows, 1), all of one value; not to be changed."""
@@ -120,18 +139,16 @@ class _OfResiduals(ClosedGradient):
         self._slope: Slope | None = None
         self._unit = 1.0
 
-    def __call__(self, prediction_BC: Tensor, target: Tensor, step: int) -> Tensor:
-        """See `ClosedGradient`."""
-        return self._scaled(self._less_target(prediction_BC, target), step)
+    def _at(self, prediction_BC: Tensor, target: Tensor, base: Tensor, alpha: float) -> Tensor:
+        return self._scaled(self._less_target(prediction_BC, target), base, alpha)
 
-    def _scaled(self, residual_BC: Tensor, step: int) -> Tensor:
-        base, alpha = self._shares(residual_BC, step)
+    def _scaled(self, residual_BC: Tensor, base: Tensor, alpha: float) -> Tensor:
         if alpha == 0.0:
             return residual_BC.mul_(base)
         if self._slope is None:
             self._slope = self._build_slope(residual_BC)
-        squared_B1 = (residual_BC * residual_BC).sum(1, True)
-        return residual_BC.mul_(self._slope(squared_B1, base, 2.0 * alpha * self._unit))
+        distance_B1 = torch.linalg.vector_norm(residual_BC, 2, 1, True)
+        return residual_BC.mul_(self._slope(distance_B1, base, 2.0 * alpha * self._unit))
 
     def _build_slope(self, like: Tensor) -> Slope:
         """With sigma2 as a number: it stays what it is."""
@@ -147,10 +164,9 @@ class _OfResiduals(ClosedGradient):
 class _OfProbabilities(_OfResiduals):
     """With p = softmax(z) and g the gradient with respect to p: p_c (g_c - sum_k p_k g_k)."""
 
-    def __call__(self, prediction_BC: Tensor, target: Tensor, step: int) -> Tensor:
-        """See `ClosedGradient`."""
+    def _at(self, prediction_BC: Tensor, target: Tensor, base: Tensor, alpha: float) -> Tensor:
         p_BK = torch.softmax(prediction_BC, 1)
-        gradient_BK = self._scaled(self._less_target(p_BK, target), step)
+        gradient_BK = self._scaled(self._less_target(p_BK, target), base, alpha)
         return gradient_BK.sub_((p_BK * gradient_BK).sum(1, True)).mul_(p_BK)
 
 
@@ -159,10 +175,8 @@ class _OfSampleProgram(ClosedGradient):
 
     is_row_wise = False
 
-    def __call__(self, prediction_BC: Tensor, target: Tensor, step: int) -> Tensor:
-        """See `ClosedGradient`."""
+    def _at(self, prediction_BC: Tensor, target: Tensor, base: Tensor, alpha: float) -> Tensor:
         gradient_BC = self._less_target(prediction_BC, target)
-        base, alpha = self._shares(gradient_BC, step)
         if alpha == 0.0:
             return gradient_BC.mul_(base)
         rows, outputs = gradient_BC.shape
@@ -189,12 +203,10 @@ class _OfClasses(ClosedGradient):
         super().__init__(loss)
         self._divergence = divergence
 
-    def __call__(self, prediction_BC: Tensor, target: Tensor, step: int) -> Tensor:
-        """See `ClosedGradient`."""
+    def _at(self, prediction_BC: Tensor, target: Tensor, base: Tensor, alpha: float) -> Tensor:
         log_p_BK = torch.log_softmax(prediction_BC, 1)
         p_BK = log_p_BK.exp()
         gradient_BK = self._less_target(p_BK, target)
-        base, alpha = self._shares(gradient_BK, step)
         gradient_BK.mul_(base)
         if alpha == 0.0:
             return gradient_BK

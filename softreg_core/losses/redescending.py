@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from softreg_core.losses.ratio import keep, kept, matching
+from softreg_core.losses.ratio import applied, keep, kept, matching
 
 __all__ = ["geman_mcclure", "welsch"]
 
@@ -32,8 +32,7 @@ def geman_mcclure(squared_B: Tensor, variance: float | Tensor = 1.0) -> Tensor:
     Source:
         Geman and McClure 1985.
     """
-    result: Tensor = _GemanMcClure.apply(squared_B, matching(variance, squared_B))  # type: ignore[no-untyped-call]
-    return result
+    return applied(_GemanMcClure, squared_B, matching(variance, squared_B))
 
 
 def welsch(squared_B: Tensor, variance: float | Tensor = 1.0) -> Tensor:
@@ -51,8 +50,7 @@ def welsch(squared_B: Tensor, variance: float | Tensor = 1.0) -> Tensor:
     Source:
         Dennis and Welsch 1978.
     """
-    result: Tensor = _Welsch.apply(squared_B, matching(variance, squared_B))  # type: ignore[no-untyped-call]
-    return result
+    return applied(_Welsch, squared_B, matching(variance, squared_B))
 
 
 class _GemanMcClure(torch.autograd.Function):

@@ -12,16 +12,16 @@ from torch import Tensor
 __all__ = ["SLOPES", "Slope"]
 
 Slope = Callable[[Tensor, Tensor, float], Tensor]
-"""Of d2 (B, 1), a tensor m that broadcasts to it, and a factor f: m + f dK/dd2, (B, 1)."""
+"""Of d = |yhat - y|, (B, 1), a tensor m that broadcasts to it, and a factor f: m + f dK/dd2, (B, 1)."""
 
 
 def _inflation(sigma2: float, like: Tensor, sign: float) -> Slope:
-    """1/2 d2 / s / s, s = sigma2 + d2: in this order nothing overflows or cancels."""
+    """(d / (sigma2 + d2))^2 / 2: in this form nothing overflows or cancels."""
     variance = _number(sigma2, like)
 
-    def slope(squared_B1: Tensor, more: Tensor, factor: float) -> Tensor:
-        total_B1 = squared_B1 + variance
-        return torch.addcdiv(more, squared_B1 / total_B1, total_B1, value=0.5 * sign * factor)
+    def slope(distance_B1: Tensor, more: Tensor, factor: float) -> Tensor:
+        root_B1 = distance_B1 / torch.addcmul(variance, distance_B1, distance_B1)
+        return torch.addcmul(more, root_B1, root_B1, value=0.5 * sign * factor)
 
     return slope
 
@@ -35,8 +35,9 @@ def _cauchy(sigma2: float, outputs: int, like: Tensor) -> Slope:
     """C / 2 / (C sigma2 + d2)."""
     variance = _number(outputs * sigma2, like)
 
-    def slope(squared_B1: Tensor, more: Tensor, factor: float) -> Tensor:
-        return torch.add(more, (squared_B1 + variance).reciprocal_(), alpha=0.5 * outputs * factor)
+    def slope(distance_B1: Tensor, more: Tensor, factor: float) -> Tensor:
+        total_B1 = torch.addcmul(variance, distance_B1, distance_B1)
+        return torch.add(more, total_B1.reciprocal_(), alpha=0.5 * outputs * factor)
 
     return slope
 
@@ -45,8 +46,8 @@ def _geman_mcclure(sigma2: float, _: int, like: Tensor) -> Slope:
     """sigma2 / (2 s^2), s = sigma2 + d2."""
     variance = _number(sigma2, like)
 
-    def slope(squared_B1: Tensor, more: Tensor, factor: float) -> Tensor:
-        total_B1 = squared_B1 + variance
+    def slope(distance_B1: Tensor, more: Tensor, factor: float) -> Tensor:
+        total_B1 = torch.addcmul(variance, distance_B1, distance_B1)
         return torch.addcdiv(more, variance / total_B1, total_B1, value=0.5 * factor)
 
     return slope
@@ -56,8 +57,9 @@ def _welsch(sigma2: float, _: int, like: Tensor) -> Slope:
     """exp(-d2 / sigma2) / (2 sigma2)."""
     minus = _number(-sigma2, like)
 
-    def slope(squared_B1: Tensor, more: Tensor, factor: float) -> Tensor:
-        return torch.add(more, (squared_B1 / minus).exp_(), alpha=0.5 * factor / sigma2)
+    def slope(distance_B1: Tensor, more: Tensor, factor: float) -> Tensor:
+        power_B1 = (distance_B1 * distance_B1).div_(minus)
+        return torch.add(more, power_B1.exp_(), alpha=0.5 * factor / sigma2)
 
     return slope
 

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import cached_property
 from typing import Generic, Self, TypeVar
 
 from torch import Tensor, nn
@@ -140,7 +141,7 @@ class Loss(nn.Module, ABC, Generic[Pair]):
             return None
         return float(self._variance.settled())
 
-    @property
+    @cached_property
     def _variance(self) -> Variance | None:
         found = (module for module in self.modules() if isinstance(module, Variance))
         return next(found, None)
