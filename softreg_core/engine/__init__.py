@@ -6,7 +6,6 @@
 from softreg_core.engine.events import (
     CheckpointDue,
     EpochEnded,
-    Failed,
     Finished,
     Progress,
     Started,
@@ -17,13 +16,11 @@ from softreg_core.engine.events import (
 )
 from softreg_core.engine.fit import TrainResult, fit
 from softreg_core.engine.loop import train
-from softreg_core.engine.pack import train_packed
 from softreg_core.engine.state import TrainingState, load_state, save_state
 
 __all__ = [
     "CheckpointDue",
     "EpochEnded",
-    "Failed",
     "Finished",
     "Progress",
     "Started",
@@ -37,5 +34,4 @@ __all__ = [
     "load_state",
     "save_state",
     "train",
-    "train_packed",
 ]

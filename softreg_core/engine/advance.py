@@ -78,6 +78,8 @@ class Job(NamedTuple):
     device: torch.device
     before: Tier | None = None
     """Of the run that is resumed."""
+    multiplications: int = 0
+    """Of one row, forward."""
 
     @property
     def total_steps(self) -> int:

@@ -6,8 +6,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+import torch.utils.deterministic
 
 from softreg_core.engine.advance import Chosen, Tier
 from softreg_core.engine.weights import Precision
@@ -87,10 +89,15 @@ def deterministic(device: torch.device) -> Iterator[None]:
         torch.is_deterministic_algorithms_warn_only_enabled(),
     )
     was_benchmarked = torch.backends.cudnn.benchmark
+    memory: Any = torch.utils.deterministic  # whose attribute is no module's, to a type checker
+    was_filling = memory.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False
+    # One kernel more for every tensor; nothing here reads what it has not written.
+    memory.fill_uninitialized_memory = False
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(was_on, warn_only=was_warning)
         torch.backends.cudnn.benchmark = was_benchmarked
+        memory.fill_uninitialized_memory = was_filling

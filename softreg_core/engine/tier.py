@@ -12,6 +12,7 @@ from softreg_core.engine.advance import Chosen, Job
 from softreg_core.engine.batches import batches_of
 from softreg_core.engine.compiled import Compiled
 from softreg_core.engine.experience import Experience, Prospect, decide
+from softreg_core.engine.on_cuda import choose_on_cuda
 from softreg_core.engine.program.artifacts import Artifacts, artifacts_directory
 from softreg_core.engine.program.compile import Program, compiler_version, load_program, make_program
 from softreg_core.engine.program.plan import Plan, key_of_program, plan_of
@@ -36,13 +37,16 @@ def choose(job: Job) -> Chosen:
     run that was not interrupted.
     """
     engine = job.spec.training.engine
+    if job.device.type == "cuda":
+        return choose_on_cuda(job)
     if engine == "eager":
         return Chosen("eager", "engine 'eager' was asked for")
     if engine == "compiled":
         return _compiled(job, "engine 'compiled' was asked for")
     if engine == "auto":
         return _auto(job)
-    return Chosen("eager", f"engine '{engine}' is not built in yet", warning=f"engine '{engine}' is not built in yet")
+    why = f"engine '{engine}' runs on CUDA only, and the run has a CPU"
+    return Chosen("eager", why, warning=f"the steps are taken one by one: {why}")
 
 
 def _auto(job: Job) -> Chosen:
@@ -135,8 +139,6 @@ def _without(told: str, error: Exception) -> Chosen:
 def _misfit(job: Job) -> str | None:
     if not isinstance(job.rows, Part):
         return "rows that are read from disk come batch by batch"
-    if job.device.type != "cpu":
-        return "programs are compiled for the CPU only"
     return misfit_of_program(job.spec)
 
 

@@ -6,7 +6,7 @@ step begins it anew, so that a run that was interrupted at any step draws the ma
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from softreg_core.keyed import seed_of
 
-__all__ = ["Dropout", "Noise", "has_noise", "noise_seed", "noises_of", "set_noise"]
+__all__ = ["Dropout", "Noise", "has_noise", "noises_of", "set_noise"]
 
 
 class Noise:
@@ -27,6 +27,7 @@ class Noise:
         self._generator: torch.Generator | None = None
         self._given: Iterator[Tensor] | None = None
         self._heard: list[torch.Size] | None = None
+        self._source: Callable[[Tensor], Tensor] | None = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Noise:
         """Generators cannot be copied; a copied network has a stream of its own, which is begun before it trains."""
@@ -36,7 +37,7 @@ class Noise:
     def begin(self, seed: int) -> None:
         """The numbers that follow are those of `seed`."""
         self._seed = seed
-        if self._generator is not None:
+        if self._generator is not None and self._source is None:
             self._generator.manual_seed(seed)
 
     def give(self, uniforms: Iterable[Tensor] | None) -> None:
@@ -52,10 +53,16 @@ class Noise:
         finally:
             self._heard = None
 
+    def draw_from(self, source: Callable[[Tensor], Tensor] | None) -> None:
+        """The numbers that follow are what this gives for a tensor `like` them; with None those of the seed again."""
+        self._source = source
+
     def uniform(self, like: Tensor) -> Tensor:
         """The next numbers from 0 to 1, float32, of the shape and on the device of `like`."""
         if self._heard is not None:
             self._heard.append(like.shape)
+        if self._source is not None:
+            return self._source(like)
         if self._given is not None:
             return next(self._given)
         if self._seed is None:
@@ -105,12 +112,7 @@ def set_noise(net: nn.Module, seed: int, step: int, pass_: int = 0) -> None:
         pass_: number of the pass over the same rows within the step; each has other masks.
     """
     for noise in noises_of(net):
-        noise.begin(noise_seed(seed, step, pass_))
-
-
-def noise_seed(seed: int, step: int, pass_: int = 0) -> int:
-    """What `set_noise` begins the streams with."""
-    return seed_of(seed, "dropout", step, pass_)
+        noise.begin(seed_of(seed, "dropout", step, pass_))
 
 
 # Walking over the modules of a deep network would cost as much as a small step.
