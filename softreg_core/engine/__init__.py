@@ -6,6 +6,7 @@
 from softreg_core.engine.events import (
     CheckpointDue,
     EpochEnded,
+    Failed,
     Finished,
     Progress,
     Started,
@@ -16,11 +17,13 @@ from softreg_core.engine.events import (
 )
 from softreg_core.engine.fit import TrainResult, fit
 from softreg_core.engine.loop import train
+from softreg_core.engine.pack import train_packed
 from softreg_core.engine.state import TrainingState, load_state, save_state
 
 __all__ = [
     "CheckpointDue",
     "EpochEnded",
+    "Failed",
     "Finished",
     "Progress",
     "Started",
@@ -34,4 +37,5 @@ __all__ = [
     "load_state",
     "save_state",
     "train",
+    "train_packed",
 ]

@@ -14,6 +14,7 @@ from torch import Tensor
 from softreg_core.data.preprocessing import Preprocessing
 from softreg_core.engine.manifest import Manifest
 from softreg_core.engine.state import TrainingState
+from softreg_core.errors import NonFiniteLossError
 from softreg_core.evaluate.document import EvaluationReport
 from softreg_core.spec.advice import Advice
 from softreg_core.spec.train import TrainSpec
@@ -21,6 +22,7 @@ from softreg_core.spec.train import TrainSpec
 __all__ = [
     "CheckpointDue",
     "EpochEnded",
+    "Failed",
     "Finished",
     "Progress",
     "Started",
@@ -128,6 +130,13 @@ class Finished:
     epoch: int
     best_step: int | None
     reason: Literal["completed", "early_stopped"] = "completed"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Failed:
+    """The last event of a member of a pack whose loss is no longer finite; a run alone raises the error instead."""
+
+    error: NonFiniteLossError
 
 
 TrainEvent = Started | Progress | StepLogged | EpochEnded | CheckpointDue | Stopped | Finished

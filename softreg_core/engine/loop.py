@@ -18,7 +18,7 @@ from softreg_core.errors import NonFiniteLossError
 from softreg_core.spec.train import TrainSpec
 from softreg_core.spec.work import work_per_row
 
-__all__ = ["train"]
+__all__ = ["started", "stopped", "train", "unstored"]
 
 
 def train(
@@ -68,11 +68,11 @@ def train(
     with deterministic(run.device), limited_threads(work.multiplications, run.most_rows):
         run.chosen = choose(run.job)
         run.manifest = manifest_of(run.device, run.precision, run.order, run.chosen)
-        yield _started(run, run.manifest)
+        yield started(run, run.manifest)
         try:
             yield from _epochs(run, control or _never, keep_step_losses=keep_step_losses)
         except NonFiniteLossError:
-            yield from _unstored(run)
+            yield from unstored(run)
             raise
 
 
@@ -84,15 +84,15 @@ def _epochs(run: Run, control: Control, *, keep_step_losses: bool) -> Iterator[T
     while not run.is_over:
         reason = yield from run.train_epoch(control)
         if reason is not None:
-            yield from _stop(run, reason)
+            yield from stopped(run, reason)
             return
         yield run.end_epoch(keep_step_losses=keep_step_losses)
         if run.epoch % run.spec.checkpoints.every_epochs == 0 or run.is_over:
-            yield from _unstored(run)
+            yield from unstored(run)
     yield run.finish()
 
 
-def _started(run: Run, manifest: Manifest) -> Started:
+def started(run: Run, manifest: Manifest) -> Started:
     epochs = run.spec.training.epochs
     return Started(
         total_steps=epochs * run.steps_per_epoch,
@@ -105,7 +105,7 @@ def _started(run: Run, manifest: Manifest) -> Started:
     )
 
 
-def _unstored(run: Run) -> Iterator[CheckpointDue]:
+def unstored(run: Run) -> Iterator[CheckpointDue]:
     """The best epoch's state, then the last epoch's, if they are new: a stored state's best is stored before it."""
     yield from _new_best(run)
     state = run.last_good
@@ -121,7 +121,7 @@ def _new_best(run: Run) -> Iterator[CheckpointDue]:
         yield CheckpointDue(state, state.metrics, is_best=True)
 
 
-def _stop(run: Run, reason: str) -> Iterator[TrainEvent]:
+def stopped(run: Run, reason: str) -> Iterator[TrainEvent]:
     run.check_finite()
     yield from _new_best(run)
     yield Stopped(run.capture(), reason, is_stored=run.stored_step == run.step)

@@ -133,9 +133,10 @@ class Objective(nn.Module):
     def _smoothing(self, predicted: Predicted, target: Tensor, step: int) -> Tensor:
         """What label smoothing adds to the base as it enters the total: of both passes, and less in a convex sum."""
         strength = self._strengths["label_smoothing"]
-        excess_B = smoothing(self._loss_spec.base.kind, predicted.prediction, target, strength)
+        kind, meta = self._loss_spec.base.kind, self.loss.data_meta
+        excess_B = smoothing(kind, predicted.prediction, target, strength, meta)
         second = predicted.extras.get("second")
         if second is not None:
-            excess_B = 0.5 * (excess_B + smoothing(self._loss_spec.base.kind, second, target, strength))
+            excess_B = 0.5 * (excess_B + smoothing(kind, second, target, strength, meta))
         weighing = self.loss.weighing
         return (1.0 - weighing.used_at(step)) * excess_B if weighing.is_convex else excess_B

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from typing import Literal
 
@@ -11,7 +11,7 @@ import torch
 
 from softreg_core.data.part import Part
 from softreg_core.data.tabular import PreparedData
-from softreg_core.engine.advance import Advance, Chosen, Job, Tier
+from softreg_core.engine.advance import Advance, Advanced, Chosen, Job, Tier
 from softreg_core.engine.beside import Teacher
 from softreg_core.engine.best import BestEpoch
 from softreg_core.engine.build import build_batches, build_stepper
@@ -201,17 +201,25 @@ class Run:
             found = advance(self.epoch, start, min(start + advance.most_steps, self.steps_per_epoch))
             self.step, self.step_in_epoch = before + len(found.sums), start + len(found.sums)
             self._stepper.set_rate(self.step - 1)
-            log_every = self.spec.training.log_every
-            for step, means in enumerate(found.means() if log_every else (), before + 1):
-                if log_every is not None and step % log_every == 0:
-                    logged = with_shares(means, is_convex=self._is_convex)
-                    yield StepLogged(step, self.epoch, {f"step.{name}": value for name, value in logged.items()})
-            self._record.add_sums(found.series, found.sums)
-            self._ledger.put(found.seen)
+            yield from self._told(found, before)
             if time.monotonic() - spoke_at >= _PROGRESS_SECONDS:
                 spoke_at = time.monotonic()
                 yield Progress(self.step, self.epoch)
         return None
+
+    def _told(self, found: Advanced, before: int) -> Iterator[StepLogged]:
+        """Note steps that were taken after the step `before`.
+
+        Raises:
+            NonFiniteLossError: a loss of theirs is not finite.
+        """
+        log_every = self.spec.training.log_every
+        for step, means in enumerate(found.means() if log_every else (), before + 1):
+            if log_every is not None and step % log_every == 0:
+                logged = with_shares(means, is_convex=self._is_convex)
+                yield StepLogged(step, self.epoch, {f"step.{name}": value for name, value in logged.items()})
+        self._record.add_sums(found.series, found.sums)
+        self._ledger.put(found.seen)
 
     def _logged(self, outcome: Outcome) -> dict[str, float]:
         """What is told of the step that was just taken; nothing of most."""
@@ -293,7 +301,7 @@ class Run:
         sigma2 = self._stepper.loss.followed_sigma2()
         if sigma2 is not None:  # before evaluation, whose batches may have another one
             self.metrics["train.sigma2"] = sigma2
-        self.metrics |= {f"val.{name}": value for name, value in self._measured.metrics(self._validation).items()}
+        self.metrics |= {f"val.{name}": value for name, value in self._validated().items()}
         step_losses = tuple(self._record.step_losses) if keep_step_losses else None
         self.epoch += 1
         self.step_in_epoch = 0
@@ -305,6 +313,9 @@ class Run:
         self.last_good = self.best.offer(self.step, self.epoch, self.metrics, self.capture)
         advice = (*self._advice(sigma2), *self._relief.take_advice())
         return EpochEnded(self.step, self.epoch, dict(self.metrics), step_losses, advice)
+
+    def _validated(self) -> dict[str, float]:
+        return self._measured.metrics(self._validation)
 
     def _advice(self, sigma2: float | None) -> tuple[Advice, ...]:
         warning = self.chosen.warning
@@ -330,11 +341,14 @@ class Run:
         self._record.read()
         if self.step_in_epoch == self.steps_per_epoch and not self._record.sums:
             what = "the loss or its gradient was NaN or infinite at every step of the epoch, up to step"
-        elif not self._stepper.is_finite():
+        elif not self._is_finite():
             what = "the gradient of the loss made a weight NaN or infinite at step"
         else:
             return
         raise NonFiniteLossError(f"{what} {self.step}", self.step, "total", self.epoch + 1)
+
+    def _is_finite(self) -> bool:
+        return self._stepper.is_finite()
 
     def capture(self) -> TrainingState:
         """A copy of everything, on the CPU; made once where an epoch ends."""

@@ -302,6 +302,31 @@ class Stepper:
             tensors |= {f"{name}/step": torch.tensor(count, dtype=torch.float32) for name in moments}
         restore_optimizer(self._optimizer, self.trained, tensors)
 
+    def adopt(
+        self,
+        trained: Mapping[str, Tensor],
+        buffers: Mapping[str, Tensor],
+        moments: Mapping[str, Mapping[str, Tensor]],
+        count: Tensor,
+    ) -> None:
+        """Stand on these very tensors from now on, until `put`: whoever changes them takes the steps.
+
+        Args:
+            trained: by name, as `trained`.
+            buffers: by their names in the objective.
+            moments: of the optimiser, by parameter and quantity.
+            count: float32 (), steps done.
+        """
+        for name, parameter in self.trained.items():
+            parameter.data = trained[name]
+            state = self._optimizer.state_of(parameter)
+            state.clear()
+            state.update(moments[name])
+            if self.spec.optimizer.kind != "sgd":  # which counts no steps
+                state["step"] = count
+        for name, buffer in self.objective.named_buffers():
+            buffer.data = buffers[name]
+
     def put(self, captured: Captured) -> None:
         """Go on from what `live` gave, or from copies of it.
 

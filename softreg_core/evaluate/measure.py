@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,22 +12,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from softreg_core.data.part import Rows
+from softreg_core.data.part import Part, Rows
 from softreg_core.losses import Loss
 from softreg_core.nets import set_mode
 
-__all__ = ["EVALUATION_ROWS", "evaluate", "evaluation_rows"]
+__all__ = ["EVALUATION_ROWS", "MOST_NUMBERS", "evaluate", "evaluation_rows", "means_of", "sums_of"]
 
 EVALUATION_ROWS = 4096
 """Rows of one batch, at most. It bounds memory, and is the batch of a loss that takes statistics over its batch."""
 
-# 256 MB of float32.
-_NUMBERS_AT_ONCE = 2**26
+MOST_NUMBERS = 2**26
+"""In memory at a time, about: 256 MB of float32."""
 
 
 def evaluation_rows(net: nn.Module) -> int:
     """Rows of one batch for a network of `build_net`: fewer where each needs much memory."""
-    return min(EVALUATION_ROWS, max(1, _NUMBERS_AT_ONCE // getattr(net, "numbers_per_row", 1)))
+    return min(EVALUATION_ROWS, max(1, MOST_NUMBERS // getattr(net, "numbers_per_row", 1)))
 
 
 @torch.no_grad()
@@ -61,14 +62,25 @@ def evaluate(
     set_mode(loss, is_training=False)
     sums: dict[str, Tensor] = {}
     for batch in rows.batches(evaluation_rows(net)):
-        prediction, variance = loss.split(net(*batch.inputs))
-        parts = loss(prediction, batch.target, variance=variance)._asdict()
-        agreement = _agreement(loss.values(prediction), batch.target, label_threshold, has_logits=has_logits)
-        for name, values in (parts | agreement).items():
-            if values is not None:
-                found = values.double().sum(0)
-                sums[name] = sums[name] + found if name in sums else found
-    return _means(sums, rows.target, target_scale)
+        found = sums_of(net, loss, batch, label_threshold=label_threshold, has_logits=has_logits)
+        sums = {name: sums[name] + values for name, values in found.items()} if sums else found
+    scale = None if target_scale is None else torch.from_numpy(target_scale).to(rows.target.device)
+    means = means_of(sums, rows.target, scale)
+    # One transfer for all: each .item() would wait for the device.
+    return dict(zip(means, torch.stack(list(means.values())).tolist(), strict=True))
+
+
+def sums_of(
+    net: nn.Module, loss: Loss[Any], batch: Part, *, label_threshold: float | None = None, has_logits: bool = False
+) -> dict[str, Tensor]:
+    """Of one batch what `means_of` takes, float64; a function of tensors for net and loss in evaluation.
+
+    The arguments are those of `evaluate`.
+    """
+    prediction, variance = loss.split(net(*batch.inputs))
+    parts = loss(prediction, batch.target, variance=variance)._asdict()
+    agreement = _agreement(loss.values(prediction), batch.target, label_threshold, has_logits=has_logits)
+    return {name: values.double().sum(0) for name, values in (parts | agreement).items() if values is not None}
 
 
 def _agreement(
@@ -87,7 +99,14 @@ def _agreement(
     return {"squared": residual.square(), "absolute": residual.abs()}
 
 
-def _means(sums: dict[str, Tensor], target: Tensor, target_scale: NDArray[np.float64] | None) -> dict[str, float]:
+def means_of(sums: Mapping[str, Tensor], target: Tensor, target_scale: Tensor | None = None) -> dict[str, Tensor]:
+    """What `evaluate` returns, float64 of no dimension each.
+
+    Args:
+        sums: of `sums_of`, added up over all rows.
+        target: of all rows.
+        target_scale: float64 (C,).
+    """
     rows = target.shape[0]
     found = {"loss": sums["total"] / rows, "base": sums["base"] / rows}
     if "divergence" in sums:
@@ -100,11 +119,10 @@ def _means(sums: dict[str, Tensor], target: Tensor, target_scale: NDArray[np.flo
             found["nll"] = sums["nll"] / rows
     else:
         found["r2"] = _r2(sums["squared"], target)
-        scale = 1.0 if target_scale is None else torch.from_numpy(target_scale).to(target.device)
+        scale = 1.0 if target_scale is None else target_scale
         found["mae"] = (sums["absolute"] / rows * scale).mean()
         found["rmse"] = ((sums["squared"] / rows).sqrt() * scale).mean()
-    # One transfer for all: each .item() would wait for the device.
-    return dict(zip(found, torch.stack(list(found.values())).tolist(), strict=True))
+    return found
 
 
 def _r2(squared_C: Tensor, target: Tensor) -> Tensor:

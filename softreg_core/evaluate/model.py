@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from torch import nn
 
@@ -17,7 +17,14 @@ from softreg_core.losses import Loss
 from softreg_core.spec.fit import has_logits, label_threshold
 from softreg_core.spec.train import TrainSpec
 
-__all__ = ["Measured"]
+__all__ = ["Meaning", "Measured"]
+
+
+class Meaning(TypedDict):
+    """Arguments of `evaluate`."""
+
+    label_threshold: float | None
+    has_logits: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,15 +40,16 @@ class Measured:
         """A few cheap numbers, see `evaluate`; none where there are no rows."""
         if rows.rows == 0:
             return {}
-        scaling, base = self.preprocessing.target, self.spec.loss.base
-        return evaluate(
-            self.net,
-            self.loss,
-            rows,
-            target_scale=None if scaling is None else scaling.scale,
-            label_threshold=label_threshold(base) if self.preprocessing.task == "multilabel" else None,
-            has_logits=has_logits(base),
-        )
+        scaling = self.preprocessing.target
+        scale = None if scaling is None else scaling.scale
+        return evaluate(self.net, self.loss, rows, target_scale=scale, **self.meaning)
+
+    @property
+    def meaning(self) -> Meaning:
+        """What outputs mean, as `evaluate` takes it."""
+        base = self.spec.loss.base
+        threshold = label_threshold(base) if self.preprocessing.task == "multilabel" else None
+        return Meaning(label_threshold=threshold, has_logits=has_logits(base))
 
     def report(self, parts: Mapping[str, Rows]) -> EvaluationReport:
         """Every metric with its interval, on every part that has rows."""

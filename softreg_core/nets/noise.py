@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from softreg_core.keyed import seed_of
 
-__all__ = ["Dropout", "Noise", "has_noise", "noises_of", "set_noise"]
+__all__ = ["Dropout", "Noise", "has_noise", "noise_seed", "noises_of", "set_noise"]
 
 
 class Noise:
@@ -112,7 +112,12 @@ def set_noise(net: nn.Module, seed: int, step: int, pass_: int = 0) -> None:
         pass_: number of the pass over the same rows within the step; each has other masks.
     """
     for noise in noises_of(net):
-        noise.begin(seed_of(seed, "dropout", step, pass_))
+        noise.begin(noise_seed(seed, step, pass_))
+
+
+def noise_seed(seed: int, step: int, pass_: int = 0) -> int:
+    """What `set_noise` begins the streams with."""
+    return seed_of(seed, "dropout", step, pass_)
 
 
 # Walking over the modules of a deep network would cost as much as a small step.

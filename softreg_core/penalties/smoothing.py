@@ -11,11 +11,14 @@ from torch import Tensor
 
 from softreg_core.losses.labels import Labels, labels
 from softreg_core.losses.logits import classes
+from softreg_core.losses.parts import DataMeta
 
 __all__ = ["SMOOTHED_BASES", "smoothing"]
 
 
-def smoothing(base: str, prediction: Tensor, target: Tensor, strength: float | Tensor) -> Tensor:
+def smoothing(
+    base: str, prediction: Tensor, target: Tensor, strength: float | Tensor, data_meta: DataMeta | None = None
+) -> Tensor:
     """The base of the smoothed label minus that of the label itself.
 
     s * [ mean_k base(z, k) - base(z, y) ]; base + this = (1 - s) base(z, y) + s/K sum_k base(z, k)
@@ -25,6 +28,7 @@ def smoothing(base: str, prediction: Tensor, target: Tensor, strength: float | T
         prediction: logits, float (B, K).
         target: class codes, integer (B,); for several labels 0 or 1, (B, K): each label is smoothed towards 1/2.
         strength: s, from 0 to below 1.
+        data_meta: as the base is called with.
 
     Returns:
         (B,), not reduced; may be negative.
@@ -35,8 +39,8 @@ def smoothing(base: str, prediction: Tensor, target: Tensor, strength: float | T
         For `brier` the sum differs from the squared distance to the smoothed row by a constant.
     """
     if base == "binary_cross_entropy":
-        return strength * _of_labels(labels(prediction, target))
-    pair = classes(prediction, target)
+        return strength * _of_labels(labels(prediction, target, data_meta=data_meta))
+    pair = classes(prediction, target, data_meta=data_meta)
     return strength * _EXCESS[base](pair.log_probability, pair.code)
 
 

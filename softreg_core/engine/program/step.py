@@ -136,6 +136,19 @@ class PureStep:
         terms, _ = self._terms(leaves, buffers, numbers, rows, uniforms)
         return gradient_terms(terms, list(leaves.values()))
 
+    def apart(
+        self,
+        trained: Mapping[str, Tensor],
+        buffers: Mapping[str, Tensor],
+        numbers: Numbers,
+        rows: Part,
+        uniforms: Sequence[Tensor] = (),
+    ) -> tuple[Tensor, Tensor | None]:
+        """Weighted base and weighted divergence, (), not differentiated yet: the ledger of many members at a time."""
+        terms, _ = self._terms(trained, buffers, numbers, rows, uniforms)
+        base_B, divergence_B = terms.weighted()
+        return terms.mean(base_B), None if divergence_B is None else terms.mean(divergence_B)
+
     def _terms(
         self,
         trained: Mapping[str, Tensor],

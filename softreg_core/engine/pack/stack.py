@@ -1,0 +1,94 @@
+"""What the steps of all members change, one member after the other along the first axis of every tensor."""
+
+# M members
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from softreg_core.engine.program import Standing, standing_of
+from softreg_core.engine.step import Stepper
+from softreg_core.errors import Problem, SpecError
+
+__all__ = ["Stack"]
+
+
+class Stack:
+    """Tensors of all members; each member's own network, loss and optimiser stand on its part of them."""
+
+    def __init__(self, steppers: Sequence[Stepper], template: int) -> None:
+        """Take over where the steppers stand.
+
+        Args:
+            steppers: the members', at one and the same step.
+            template: the member whose loss has all that any of them has.
+
+        Raises:
+            SpecError: their networks have other shapes.
+        """
+        standings = [standing_of(stepper) for stepper in steppers]
+        model = standings[template]
+        _check(standings, model)
+        # A member at alpha 0 lacks what the divergence of the others keeps: the template's stands in, and is not read.
+        self.trained = {
+            name: _stacked([s.trained.get(name, t) for s in standings]) for name, t in model.trained.items()
+        }
+        self.buffers = {
+            name: _stacked([s.buffers.get(name, t) for s in standings]) for name, t in model.buffers.items()
+        }
+        self.moments = {
+            name: {quantity: _stacked([s.moments.get(name, kept)[quantity] for s in standings]) for quantity in kept}
+            for name, kept in model.moments.items()
+        }
+        self.count = standings[template].steps.to(torch.float32)
+        """(): steps that the optimisers have done, on the CPU."""
+        self._steppers = list(steppers)
+        self._adopt()
+
+    @property
+    def members(self) -> int:
+        """M."""
+        return len(self._steppers)
+
+    def is_finite(self) -> list[bool]:
+        """Of each member, whether every trained parameter is; waits for the device."""
+        finite_KM = torch.stack(
+            [tensor.reshape(self.members, -1).isfinite().all(1) for tensor in self.trained.values()]
+        )
+        return list(finite_KM.all(0).tolist())
+
+    def keep(self, places: Sequence[int]) -> None:
+        """Leave all other members out."""
+        some = torch.tensor(places, device=next(iter(self.trained.values())).device)
+        self.trained, self.buffers = ({n: t[some] for n, t in group.items()} for group in (self.trained, self.buffers))
+        self.moments = {name: {q: t[some] for q, t in kept.items()} for name, kept in self.moments.items()}
+        self.count = self.count.clone()  # the others' states keep the one that they have
+        self._steppers = [self._steppers[place] for place in places]
+        self._adopt()
+
+    def _adopt(self) -> None:
+        for place, stepper in enumerate(self._steppers):
+            trained, buffers = ({n: t[place] for n, t in group.items()} for group in (self.trained, self.buffers))
+            moments = {name: {q: t[place] for q, t in kept.items()} for name, kept in self.moments.items()}
+            stepper.adopt(trained, buffers, moments, self.count)
+
+
+def _stacked(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.stack(list(tensors)).contiguous()
+
+
+def _check(standings: Sequence[Standing], model: Standing) -> None:
+    """Shapes of what is trained."""
+    for member, standing in enumerate(standings):
+        for name, tensor in standing.trained.items():
+            wanted = model.trained.get(name)
+            if wanted is None or wanted.shape != tensor.shape:
+                other = "none" if wanted is None else f"one of shape {tuple(wanted.shape)}"
+                message = (
+                    f"member {member} trains '{name}' of shape {tuple(tensor.shape)}, and another member has {other}: "
+                    "a pack computes networks of one shape"
+                )
+                raise SpecError(message, [Problem("/net", message)])
