@@ -113,6 +113,7 @@ def test_it_has_its_share_of_threads_and_one_device(runner, monkeypatch: pytest.
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,6")
     told = until_message(runner(ENVIRONMENT, "cuda:1", workers_here=4))
     assert {told["names"][name] for name in warm._THREADS} == {"2"}
+    assert (told["names"]["OPENBLAS_NUM_THREADS"], told["names"]["OMP_WAIT_POLICY"]) == ("1", "PASSIVE")
     assert told["names"]["CUDA_VISIBLE_DEVICES"] == "6"
     assert told["start"]["device"] == "cuda:0"
     assert told["start"]["threads"] == 2
