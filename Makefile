@@ -4,6 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 # What the benchmarks compare with, apart: their versions need not agree with ours.
 PEERS := .venv-bench/.installed
+SERVICE_PEERS := .venv-bench-service/.installed
 # Two processes with a thread each, and with servers of their own: many tests wait for a process or a server.
 TWO := -n 2 --dist loadfile
 
@@ -61,8 +62,13 @@ bench-overhead: $(INSTALLED)  ## A step with each divergence against one with th
 bench-runner: $(INSTALLED)  ## What a job spends in a warm runner, by phase; two runners side by side
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.runner $(OPTIONS)
 
-bench-service: $(INSTALLED)  ## Submit to succeeded, on a warm worker
-	$(BIN)/python -m benchmarks.service
+$(SERVICE_PEERS): benchmarks/service_peers.txt
+	$(PYTHON) -m venv .venv-bench-service
+	.venv-bench-service/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/service_peers.txt
+	@touch $@
+
+bench-service: $(INSTALLED) $(SERVICE_PEERS)  ## Jobs, requests, files, memory and start beside MLflow and Ray Jobs
+	$(BIN)/python -m benchmarks.service $(OPTIONS)
 
 bench-methods: $(INSTALLED)  ## Where each divergence helps and where not (long)
 	$(BIN)/python -m benchmarks.methods
@@ -80,4 +86,4 @@ constraints: $(INSTALLED)  ## Write constraints.txt from what is installed
 	mv .venv/new constraints.txt
 
 clean:  ## Remove the virtual environment and every cache
-	rm -rf .venv .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	rm -rf .venv .venv-bench .venv-bench-service .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
