@@ -6,13 +6,14 @@ between two of them a download holds neither a connection nor a thread.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 
 from fastapi import Request, Response
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from sqlalchemy import Connection
 
@@ -22,7 +23,10 @@ from softreg_jobs.blobs import CHUNK_BYTES, Blob, open_range
 
 __all__ = ["file_response", "matches"]
 
-_STRETCH_BYTES = 4 * CHUNK_BYTES
+# Two stretches are held at once: the one that is sent, and the one that is read meanwhile.
+_STRETCH_BYTES = 2 * CHUNK_BYTES
+# What the socket takes at once; of a larger piece the event loop would move the rest again and again.
+_PIECE_BYTES = CHUNK_BYTES // 4
 _RANGE = re.compile(r"bytes=(?:([0-9]+)-([0-9]*)|-([0-9]+))", re.IGNORECASE)
 
 
@@ -111,16 +115,22 @@ def _next_stop(start: int, stop: int) -> int:
     return min(stop, (start // _STRETCH_BYTES + 1) * _STRETCH_BYTES)
 
 
-def _read(connection: Connection, blob: Blob, start: int, stop: int) -> bytes:
-    return b"".join(open_range(connection, blob, start, stop))
+def _read(connection: Connection, blob: Blob, start: int, stop: int) -> list[bytes]:
+    return list(open_range(connection, blob, start, stop))
 
 
-async def _stream(runtime: Runtime, blob: Blob, span: _Span, first: bytes) -> AsyncIterator[bytes]:
-    yield first
-    start = span.start + len(first)
-    while start < span.stop:
-        stop = _next_stop(start, span.stop)
-        async with runtime.transaction() as connection:
-            piece = await run_in_threadpool(_read, connection, blob, start, stop)
-        yield piece
-        start = stop
+async def _stream(runtime: Runtime, blob: Blob, span: _Span, first: list[bytes]) -> AsyncIterator[bytes | memoryview]:
+    """The file's bytes; each stretch is read while the one before is sent."""
+    chunks, stop = first, _next_stop(span.start, span.stop)
+    while chunks:
+        start, stop = stop, _next_stop(stop, span.stop)
+        read = partial(_read, blob=blob, start=start, stop=stop)
+        coming = asyncio.ensure_future(runtime.read(read)) if start < span.stop else None
+        if coming is not None:
+            # A client may leave before anybody waits for it: then its failure is nobody's.
+            coming.add_done_callback(lambda done: done.cancelled() or done.exception())
+        for chunk in chunks:
+            view = memoryview(chunk)
+            for offset in range(0, len(chunk), _PIECE_BYTES):
+                yield view[offset : offset + _PIECE_BYTES]
+        chunks = [] if coming is None else await coming

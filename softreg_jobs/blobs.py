@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+import psycopg
 from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 
 from softreg_core.errors import IntegrityError
@@ -121,13 +123,31 @@ def open_range(connection: Connection, blob: Blob, start: int = 0, stop: int | N
 
 def _chunks(connection: Connection, blob: Blob, first: int, last: int) -> dict[int, tuple[bytes, int]]:
     """Data and checksum of chunks `first` to `last` (exclusive), as far as they are there."""
-    rows = connection.execute(
-        select(blob_chunks)
+    wanted = (
+        select(blob_chunks.c.idx, blob_chunks.c.data, blob_chunks.c.crc32)
         .join(blobs, blobs.c.id == blob_chunks.c.blob_id)
         .where(blobs.c.id == blob.id, blobs.c.state != "uploading")
         .where(blob_chunks.c.idx >= first, blob_chunks.c.idx < last)
     )
-    return {row.idx: (row.data, row.crc32) for row in rows}
+    with _binary(connection):
+        return {row.idx: (row.data, row.crc32) for row in connection.execute(wanted)}
+
+
+class _BinaryCursor(psycopg.Cursor[Any]):
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.format = psycopg.pq.Format.BINARY
+
+
+@contextmanager
+def _binary(connection: Connection) -> Iterator[None]:
+    """Have results as bytes: as text each byte would come as two hexadecimal digits, to be read again here."""
+    driver: Any = connection.connection.driver_connection
+    usual, driver.cursor_factory = driver.cursor_factory, _BinaryCursor
+    try:
+        yield
+    finally:
+        driver.cursor_factory = usual
 
 
 def save_to(connection: Connection, blob: Blob, path: Path) -> None:
