@@ -217,4 +217,7 @@ def restore_optimizer(optimizer: Optimizer, parameters: Parameters, tensors: Map
         owner = parameters.get(name)
         if owner is None or tensor.shape not in (owner.shape, torch.Size(())):
             raise DataError(f"the checkpoint's optimizer tensor '{key}' does not fit the network", "wrong_checkpoint")
-        optimizer.state_of(owner)[quantity] = tensor.to(optimizer.home_of(owner, tensor), copy=True)
+        own = tensor.to(optimizer.home_of(owner, tensor), copy=True)
+        if own.ndim and own.stride() != owner.stride():  # kernels for all parameters want one layout
+            own = torch.empty_like(owner, dtype=own.dtype).copy_(own)
+        optimizer.state_of(owner)[quantity] = own

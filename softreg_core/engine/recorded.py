@@ -223,7 +223,11 @@ class _Step:
         if self._is_observed:
             self.seen_3 = gradient_terms(terms, list(trained.values()))
         found = torch.autograd.grad(terms.total, list(trained.values()), allow_unused=True)
-        gradients = {name: gradient for name, gradient in zip(trained, found, strict=True) if gradient is not None}
+        gradients = {
+            name: _as(trained[name], gradient)
+            for name, gradient in zip(trained, found, strict=True)
+            if gradient is not None
+        }
         with torch.no_grad():
             norm = self._clip(list(gradients.values()))
             is_scheduled = job.rates.is_scheduled
@@ -272,3 +276,10 @@ class _Step:
         place.sums_CP.copy_(torch.where(is_here_C1, told_P, place.sums_CP))
         place.row.add_(self._at_B.shape[0])
         place.index.add_(1)
+
+
+def _as(parameter: Tensor, gradient: Tensor) -> Tensor:
+    """In the layout of the parameter, as kernels for all parameters want it."""
+    if gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)

@@ -343,7 +343,10 @@ class Stepper:
 
 
 def copies(tensors: dict[str, Tensor], device: str | None = "cpu") -> dict[str, Tensor]:
-    """Independent of what becomes of the originals; where they are when no device is given."""
+    """Independent of what becomes of the originals, in the usual order of memory, as files want them; where they are
+    when no device is given.
+    """
+    usual = torch.contiguous_format
     if device is None or all(str(tensor.device) == device for tensor in tensors.values()):
-        return {name: tensor.detach().clone() for name, tensor in tensors.items()}
-    return {name: tensor.detach().to(device, copy=True) for name, tensor in tensors.items()}
+        return {name: tensor.detach().clone(memory_format=usual) for name, tensor in tensors.items()}
+    return {name: tensor.detach().to(device, copy=True, memory_format=usual) for name, tensor in tensors.items()}
