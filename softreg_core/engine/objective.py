@@ -108,7 +108,8 @@ class Objective(nn.Module):
     def closed_gradient(self) -> ClosedGradient | None:
         """The gradient of the loss by its closed form, where there is one and nothing else is minimised."""
         is_alone = self._class_weight_K is None and not self._strengths and not self._forward.is_half
-        return closed_gradient(self._loss_spec, self.loss) if is_alone else None
+        is_on_cpu = all(parameter.device.type == "cpu" for parameter in self.net.parameters())
+        return closed_gradient(self._loss_spec, self.loss, is_on_cpu=is_on_cpu) if is_alone else None
 
     def weight(self, rows: Part) -> Tensor | None:
         """(B,): the rows' weights times those of their classes; None when all weigh the same."""

@@ -162,7 +162,7 @@ class LossRecord:
         """The series of what was added since the last reading; None where nothing was."""
         if self._compared:
             assert self._columns_of is not None  # noqa: S101  for mypy; who adds such steps gave it
-            columns = self._columns_of(Compared(*(torch.cat(parts) for parts in zip(*self._compared, strict=True))))
+            columns = self._columns_of(_joined(self._compared))
             self._names = list(columns)
             return torch.stack(list(columns.values())).cpu().numpy().astype(np.float64)
         if self._values_NP is None or not self._added:
@@ -190,6 +190,16 @@ class LossRecord:
         raise NonFiniteLossError(
             f"the {term} of the loss became NaN or infinite at step {step}", step, term, self._epoch + 1
         )
+
+
+def _joined(compared: Sequence[Compared]) -> Compared:
+    """The rows of several steps as one."""
+    predictions, targets, energies = zip(*compared, strict=True)
+    if energies[0] is None:
+        return Compared(torch.cat(predictions), torch.cat(targets))
+    rows = torch.tensor([target.shape[0] for target in targets])
+    of_rows = torch.tensor(energies, dtype=predictions[0].dtype).repeat_interleave(rows)
+    return Compared(torch.cat(predictions), torch.cat(targets), of_rows)
 
 
 def _sum_from(before: float, values: NDArray[np.float64]) -> float:

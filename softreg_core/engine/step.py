@@ -134,7 +134,7 @@ class Stepper:
         is_plain = not (self._is_perturbed or self._is_guarded) and beside is None
         self._closed = self.objective.closed_gradient() if is_plain else None
         # What is logged is put off until it is read, where it is then still the same.
-        is_the_same = self._closed is not None and self._closed.is_row_wise and isinstance(loss.weighing.alpha, float)
+        is_the_same = self._closed is not None and isinstance(loss.weighing.alpha, float)
         self._is_put_off = is_the_same and self._clip is None
         self._optimizer = build_optimizer(spec.optimizer, self.trained)
 
@@ -185,13 +185,14 @@ class Stepper:
     def _by_closed_form(self, batch: Part, step: int, observe: Observer | None) -> Outcome:
         """Gradients, from that of the loss with respect to the predictions."""
         prediction_BC = self.objective.predicted(batch, step).prediction
-        compared = Compared(prediction_BC.detach(), batch.target)
+        bare_BC = prediction_BC.detach()
         assert self._closed is not None  # noqa: S101  for mypy; the caller has looked
         if observe is not None:
-            apart = self._closed.apart(*compared, step)
+            apart = self._closed.apart(bare_BC, batch.target, step)
             if apart is not None:
                 observe(Apart(prediction_BC, *apart), self.trained)
-        accumulate(prediction_BC, self._closed(*compared, step))
+        accumulate(prediction_BC, self._closed(bare_BC, batch.target, step))
+        compared = Compared(bare_BC, batch.target, self._closed.energy)
         if self._is_put_off:
             return Outcome(partial(self.columns_of, compared), compared)
         return Outcome(self.columns_of(compared, step))
@@ -202,7 +203,12 @@ class Stepper:
         whatever the other rows are. `step` decides an alpha that changes over the run.
         """
         seen = Perturbed(Part((), compared.target))
-        return self.objective.terms(seen, Predicted(compared.prediction), step).columns()
+        predicted, energy = Predicted(compared.prediction), compared.energy
+        if energy is None:
+            return self.objective.terms(seen, predicted, step).columns()
+        of_rows = torch.as_tensor(energy, dtype=predicted.prediction.dtype)
+        with self.loss.given(energy=of_rows):
+            return self.objective.terms(seen, predicted, step).columns()
 
     def _by_autograd(self, batch: Part, step: int, observe: Observer | None) -> Outcome:
         # What the passes change on their own, as statistics of batch norm: a step that is left out leaves it alone.

@@ -84,6 +84,8 @@ class Compared(NamedTuple):
     """float32 (N, C), without a graph."""
     target: Tensor
     """int64 class codes (N,), or float32 (N, C)."""
+    energy: float | Tensor | None = None
+    """Of the batch, or (N,), where a value depends on it: see `ClosedGradient`."""
 
 
 class Apart(NamedTuple):

@@ -64,15 +64,14 @@ def categorical(
     q_BK = torch.where(predicted.is_open, rest_B1, 0.0).scatter(1, pair.code, own_B1)
     if direction == "jensen_shannon":
         return _jensen_shannon(predicted, q_BK)
-    forward_B = torch.xlogy(q_BK, q_BK).sum(1) - (q_BK * predicted.log_p).sum(1)
     if direction == "target_to_prediction":
-        return forward_B
+        return _of_label(predicted, q_BK)
     # Not the logarithm of epsilon/K, which is 0 in float32 for an epsilon that the spec may hold.
     log_rest_B1 = math.log(epsilon) - predicted.open_count.log()
     log_q_BK = torch.where(predicted.is_open, log_rest_B1, 0.0).scatter(1, pair.code, own_B1.log())
     reverse_B = (predicted.p * (predicted.log_p - log_q_BK)).sum(1)
     if direction == "jeffreys":
-        return reverse_B + forward_B
+        return reverse_B + _of_label(predicted, q_BK)
     if normalize:
         # ln(1 + K (1 - epsilon) / epsilon); the ratio may overflow in float32.
         log_ratio_B = predicted.open_count.squeeze(1).log() + (math.log1p(-epsilon) - math.log(epsilon))
@@ -108,6 +107,10 @@ def _predicted(pair: Classes, temperature: float) -> _Predicted:
     is_open_BK = pair.logits > -torch.inf
     open_count_B1 = is_open_BK.sum(1, keepdim=True).to(log_p_BK.dtype)
     return _Predicted(log_p_BK.exp(), torch.where(is_open_BK, log_p_BK, 0.0), is_open_BK, open_count_B1)
+
+
+def _of_label(predicted: _Predicted, q_BK: Tensor) -> Tensor:
+    return torch.xlogy(q_BK, q_BK).sum(1) - (q_BK * predicted.log_p).sum(1)
 
 
 def _jensen_shannon(predicted: _Predicted, q_BK: Tensor) -> Tensor:

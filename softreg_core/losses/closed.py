@@ -35,11 +35,12 @@ __all__ = ["ClosedGradient", "closed_gradient"]
 _MOST_KEPT = 64
 
 
-def closed_gradient(loss_spec: LossSpec, loss: Loss[Any]) -> ClosedGradient | None:
+def closed_gradient(loss_spec: LossSpec, loss: Loss[Any], *, is_on_cpu: bool = True) -> ClosedGradient | None:
     """The closed form of a loss that `build_loss` made from `loss_spec`; None where only autograd knows it.
 
     There is one for rows that weigh the same, for the bases half_squared_error, brier and cross_entropy, and for every
-    divergence that goes with them but those of two predictions and those whose variance moves or is predicted.
+    divergence that goes with them but those of two predictions and those whose variance moves or is predicted; and
+    `sample_program` where no step would have to wait for its device.
     """
     divergence = None if loss.divergence is None else loss_spec.divergence
     if loss.extra_outputs or loss.is_compared:
@@ -48,7 +49,7 @@ def closed_gradient(loss_spec: LossSpec, loss: Loss[Any]) -> ClosedGradient | No
         case "cross_entropy", None | CategoricalSpec() | UniformSpec():
             return _OfClasses(loss, divergence)
         case "half_squared_error", SampleProgramSpec():
-            return _OfSampleProgram(loss)
+            return _OfSampleProgram(loss) if is_on_cpu else None
         case "half_squared_error", _ if divergence is None or _has_slope(divergence):
             return _OfResiduals(loss, divergence)
         case "brier", _ if divergence is None or _has_slope(divergence):
@@ -65,8 +66,8 @@ def _has_slope(divergence: DivergenceSpec) -> bool:
 class ClosedGradient(ABC):
     """Called with a batch's predictions, gives the gradient of its mean total with respect to them."""
 
-    is_row_wise = True
-    """Whether an example's value does not depend on its batch."""
+    energy: float | None = None
+    """What an example's value depends on besides the example: the last batch's prediction energy, or nothing."""
 
     def __init__(self, loss: Loss[Any]) -> None:
         self._weighing = loss.weighing
@@ -166,34 +167,34 @@ class _OfProbabilities(_OfResiduals):
 
     def _at(self, prediction_BC: Tensor, target: Tensor, base: Tensor, alpha: float) -> Tensor:
         p_BK = torch.softmax(prediction_BC, 1)
-        gradient_BK = self._scaled(self._less_target(p_BK, target), base, alpha)
-        return gradient_BK.sub_((p_BK * gradient_BK).sum(1, True)).mul_(p_BK)
+        return _centred(self._scaled(self._less_target(p_BK, target), base, alpha), p_BK)
 
 
 class _OfSampleProgram(ClosedGradient):
-    """(yhat - y) (1 + alpha / s) / B + alpha ds/dyhat (1 - d2 / s) / (2 s), d2 here the batch's mean."""
+    """(yhat - y) (1 + alpha / s) / B + alpha ds/dyhat (1 - d2 / s) / (2 s), d2 here the batch's mean.
 
-    is_row_wise = False
+    Two sizes of a batch are read from memory, and what follows from them are numbers.
+    """
 
     def _at(self, prediction_BC: Tensor, target: Tensor, base: Tensor, alpha: float) -> Tensor:
         gradient_BC = self._less_target(prediction_BC, target)
+        rows, outputs = gradient_BC.shape
+        numbers = rows * outputs
+        energy = torch.linalg.vector_norm(prediction_BC).item() ** 2 / numbers
+        self.energy = max(energy, self._floor(prediction_BC, target))
         if alpha == 0.0:
             return gradient_BC.mul_(base)
-        rows, outputs = gradient_BC.shape
-        energy = (prediction_BC * prediction_BC).mean()
-        floor = self._floor(prediction_BC, target)
-        over_s = torch.maximum(energy, floor).reciprocal_()
-        squared = (gradient_BC * gradient_BC).sum()
-        gradient_BC.mul_(torch.add(base, over_s, alpha=alpha))
-        # (B - d2 / s) / s, d2 the batch's sum; nothing where the floor holds.
-        pull = torch.sub(self._number(float(rows), prediction_BC), squared * over_s).mul_(over_s)
-        return gradient_BC.addcmul_(prediction_BC, pull.mul_(energy > floor), value=alpha / (rows * outputs))
+        squared = torch.linalg.vector_norm(gradient_BC).item() ** 2
+        gradient_BC.mul_(base.item() + alpha / self.energy)
+        if energy < self.energy:  # nothing flows through the floor
+            return gradient_BC
+        pull = alpha * (rows - squared / energy) / energy / numbers
+        return gradient_BC.add_(prediction_BC, alpha=pull)
 
-    def _floor(self, prediction_BC: Tensor, target: Tensor) -> Tensor:
-        least = torch.finfo(prediction_BC.dtype).tiny ** 0.5
-        if target.is_floating_point():
-            return (FLOOR * (target * target).mean()).clamp_(min=least)
-        return self._number(max(FLOOR / prediction_BC.shape[1], least), prediction_BC)
+    def _floor(self, prediction_BC: Tensor, target: Tensor) -> float:
+        rows, outputs = prediction_BC.shape
+        squared = torch.linalg.vector_norm(target).item() ** 2 if target.is_floating_point() else rows
+        return float(max(FLOOR * squared / (rows * outputs), torch.finfo(prediction_BC.dtype).tiny ** 0.5))
 
 
 class _OfClasses(ClosedGradient):
@@ -231,25 +232,29 @@ class _OfClasses(ClosedGradient):
         """dK/dz, but for a factor and for the temperature."""
         rows, classes = p_BK.shape
         rest, own = spec.epsilon / classes, 1.0 - spec.epsilon + spec.epsilon / classes
-        more_B1 = self._number(own - rest, p_BK, rows)
         if spec.direction == "jensen_shannon":
+            more_B1 = self._number(own - rest, p_BK, rows)
             twice_m_BK = (p_BK + self._number(rest, p_BK)).scatter_add_(1, code_B1, more_B1)
             # A mean of 0 has p = 0, which is multiplied by whatever the logarithm is.
             log_m_BK = twice_m_BK.clamp_(min=torch.finfo(p_BK.dtype).tiny).log_()
             return _centred(log_p_BK - log_m_BK, p_BK), 0.5
-        less_q_BK = (p_BK - self._number(rest, p_BK)).scatter_add_(1, code_B1, self._number(rest - own, p_BK, rows))
         if spec.direction == "target_to_prediction":
-            return less_q_BK, 1.0
+            return self._less_softened(p_BK, code_B1, rest, own), 1.0
         log_rest = math.log(spec.epsilon) - math.log(classes)
         ratio_BK = log_p_BK - self._number(log_rest, p_BK)
         ratio_BK.scatter_add_(1, code_B1, self._number(log_rest - math.log(own), p_BK, rows))
         reverse_BK = _centred(ratio_BK, p_BK)
         if spec.direction == "jeffreys":
-            return reverse_BK.add_(less_q_BK), 1.0
+            return reverse_BK.add_(self._less_softened(p_BK, code_B1, rest, own)), 1.0
         # ln(own / rest), where rest may be too small for the quotient.
         return reverse_BK, 1.0 / (math.log(own) - log_rest) if spec.normalize else 1.0
+
+    def _less_softened(self, p_BK: Tensor, code_B1: Tensor, rest: float, own: float) -> Tensor:
+        less_rest_BK = p_BK - self._number(rest, p_BK)
+        return less_rest_BK.scatter_add_(1, code_B1, self._number(rest - own, p_BK, p_BK.shape[0]))
 
 
 def _centred(slope_BK: Tensor, p_BK: Tensor) -> Tensor:
     """p_c (h_c - sum_k p_k h_k), in place of h."""
-    return slope_BK.sub_((p_BK * slope_BK).sum(1, True)).mul_(p_BK)
+    weighed_BK = slope_BK.mul_(p_BK)
+    return weighed_BK.addcmul_(p_BK, weighed_BK.sum(1, True), value=-1.0)

@@ -21,7 +21,7 @@ from softreg_core.losses.logits import Classes
 from softreg_core.losses.parts import DataMeta
 from softreg_core.losses.redescending import geman_mcclure, welsch
 from softreg_core.losses.residual import Residual
-from softreg_core.losses.sample_program import sample_program
+from softreg_core.losses.sample_program import SampleProgram
 from softreg_core.losses.second_head import SecondHead
 from softreg_core.losses.soft import ClassDivergence, ClassLoss, Divergence, LabelLoss, Loss, ResidualLoss
 from softreg_core.losses.variance import build_variance
@@ -182,7 +182,7 @@ BASES: dict[str, Callable[[LossSpec, DataMeta | None], Loss[Any]]] = {
 RESIDUAL_DIVERGENCES: dict[str, Callable[[Any, DataMeta | None], Divergence]] = {
     "article": _ratio(lambda squared_B, _, variance: article(squared_B, variance)),
     "inflation": _ratio(lambda squared_B, _, variance: inflation(squared_B, variance)),
-    "sample_program": lambda _spec, _meta: sample_program,
+    "sample_program": lambda _spec, _meta: SampleProgram(),
     "gaussian": _gaussian,
     "cauchy": _ratio(cauchy),
     "geman_mcclure": _ratio(lambda squared_B, _, variance: geman_mcclure(squared_B, variance)),

@@ -5,24 +5,36 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from softreg_core.losses.residual import Residual
 from softreg_core.losses.rows import kept_mean
 
-__all__ = ["FLOOR", "prediction_energy", "sample_program"]
+__all__ = ["FLOOR", "SampleProgram", "prediction_energy", "sample_program"]
 
 FLOOR = 1e-6
 """Of the prediction energy, in units of the targets' mean square."""
 
 
-def sample_program(pair: Residual) -> Tensor:
+class SampleProgram(nn.Module):
+    """`sample_program`, or the same with energies that are known."""
+
+    given: Tensor | None = None
+    """(N,), in place of the batch's: rows of several batches can then be computed at once."""
+
+    def forward(self, pair: Residual) -> Tensor:
+        """(B,), not reduced."""
+        return sample_program(pair, self.given)
+
+
+def sample_program(pair: Residual, energy: Tensor | None = None) -> Tensor:
     """Prediction energy drawn toward residual energy.
 
     K_b = 1/2 [ ln s + d2_b / s - 1 ], s = `prediction_energy`
 
     Args:
         pair: checked prediction and target; see `residual`.
+        energy: float (B,), s where it is known.
 
     Returns:
         float (B,), not reduced. The gradient flows through s, so every example's value depends on its batch.
@@ -32,7 +44,7 @@ def sample_program(pair: Residual) -> Tensor:
     Differs:
         s has a floor; the program divides by zero when all predictions are zero.
     """
-    s = prediction_energy(pair)
+    s = prediction_energy(pair) if energy is None else energy
     return 0.5 * (s.log() + pair.squared / s - 1.0)
 
 

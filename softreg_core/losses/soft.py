@@ -18,6 +18,7 @@ from softreg_core.losses.logits import Classes, classes
 from softreg_core.losses.parts import DataMeta, LossParts
 from softreg_core.losses.residual import Residual, residual
 from softreg_core.losses.rows import emptied
+from softreg_core.losses.sample_program import SampleProgram
 from softreg_core.losses.second_head import SecondHead
 from softreg_core.losses.variance import FixedVariance, OutputVariance, ResidualVariance, Variance
 from softreg_core.losses.weighing import Weighing
@@ -103,8 +104,13 @@ class Loss(nn.Module, ABC, Generic[Pair]):
             yield
 
     @contextmanager
-    def given(self, *, alpha: Tensor | None = None, sigma2: Tensor | None = None) -> Iterator[None]:
-        """Compute with tensors of no dimension in place of alpha of the step and of a sigma2 that is a number."""
+    def given(
+        self, *, alpha: Tensor | None = None, sigma2: Tensor | None = None, energy: Tensor | None = None
+    ) -> Iterator[None]:
+        """Compute with tensors of no dimension in place of alpha of the step and of a sigma2 that is a number.
+
+        And with `energy`, of each row, in place of the batch's that `sample_program` uses.
+        """
         weighing, source = self.weighing, self._variance
         fixed = source if isinstance(source, FixedVariance) and sigma2 is not None else None
         before = None if fixed is None else fixed.used
@@ -112,9 +118,14 @@ class Loss(nn.Module, ABC, Generic[Pair]):
             self.weighing = replace(weighing, given=alpha)
         if fixed is not None and sigma2 is not None:
             fixed.used = sigma2
+        program = self.divergence if isinstance(self.divergence, SampleProgram) else None
+        if program is not None:
+            program.given = energy
         try:
             yield
         finally:
+            if program is not None:
+                program.given = None
             self.weighing = weighing
             if fixed is not None and before is not None:
                 fixed.used = before

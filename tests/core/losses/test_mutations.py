@@ -80,7 +80,7 @@ FAULTS = [
     ("gaussian", "0.5 * size * predicted_BG.log()", "0.5 * predicted_BG.log()", GAUSSIAN),
     ("gaussian", "return value_BG.sum(1)", "return value_BG.mean(1)", GAUSSIAN),
     # sample_program: the gradient through s, its floor, its rows
-    ("sample_program", "s = prediction_energy(pair)", "s = prediction_energy(pair).detach()", EVERY),
+    ("sample_program", "s = prediction_energy(pair) if", "s = prediction_energy(pair).detach() if", EVERY),
     ("sample_program", "return torch.maximum(predicted, floor)", "return predicted", SURVIVAL),
     (
         "sample_program",
@@ -168,11 +168,11 @@ FAULTS = [
     ("closed", "kept = 1.0 - alpha if self._weighing.is_convex else 1.0", "kept = 1.0", CLOSED),
     ("closed", "(outputs if is_per_output else 1)", "1", CLOSED),
     ("closed", "self._unit = float(sigma2)", "self._unit = 1.0", CLOSED),
-    ("closed", "pull.mul_(energy > floor)", "pull", CLOSED),
+    ("closed", "if energy < self.energy:", "if False:", CLOSED),
     ("closed", "slope_BK.mul_(minus_entropy_B1 > -spec.threshold)", "slope_BK", CLOSED),
     ("closed", "alpha=alpha * factor / temperature", "alpha=alpha * factor", CLOSED),
     ("closed", "if spec.normalize else 1.0", "if spec.normalize else 0.5", CLOSED),
-    ("closed", "return gradient_BK.sub_((p_BK * gradient_BK).sum(1, True)).mul_(p_BK)", "return gradient_BK", CLOSED),
+    ("closed", "weighed_BK.sum(1, True), value=-1.0", "weighed_BK.sum(1, True), value=1.0", CLOSED),
     # bases of real values
     ("bases", 'reduction="none", delta=delta).sum(1)', 'reduction="none", delta=delta).mean(1)', BASES),
     ("bases", "(pair.prediction - pair.target).abs().sum(1)", "(pair.prediction - pair.target).abs().mean(1)", BASES),
@@ -198,7 +198,7 @@ FAULTS = [
         BASES,
     ),
     ("categorical", 'if direction == "target_to_prediction":', 'if direction == "prediction_to_target":', CLASSES),
-    ("categorical", "return reverse_B + forward_B", "return reverse_B", CLASSES),
+    ("categorical", "return reverse_B + _of_label(predicted, q_BK)", "return reverse_B", CLASSES),
     ("categorical", "return 0.5 * (of_p_B + of_q_B)", "return of_p_B + of_q_B", CLASSES),
     ("categorical", "own_B1 = 1.0 - epsilon + rest_B1", "own_B1 = 1.0 - epsilon", CLASSES),
     ("categorical", "torch.logaddexp(log_ratio_B, torch.zeros_like(log_ratio_B))", "log_ratio_B", CLASSES),
