@@ -16,7 +16,7 @@ from torch import Tensor
 from softreg_core.engine.advance import Advanced, Job
 from softreg_core.engine.order import epoch_order
 from softreg_core.engine.program.compile import Program
-from softreg_core.engine.program.numbers import numbers_at
+from softreg_core.engine.program.numbers import number_names, numbers_at
 from softreg_core.engine.program.plan import Plan
 from softreg_core.engine.program.step import Standing, standing_of, take_over
 from softreg_core.engine.program.updates import biases
@@ -43,6 +43,9 @@ class Compiled:
         # Full steps of an epoch; its last step comes apart where it is another one.
         self._full = job.steps_per_epoch - (1 if plan.example.last else 0)
         self._is_changing = not isinstance(job.spec.loss.alpha, float) or job.rates.is_scheduled
+        self._names = number_names(job.spec)
+        at = numbers_at(job.spec, job.rates, job.step, job.total_steps)
+        self._constant = [at[name] for name in self._names]
         per_step = 4 * plan.example.full * sum(int(np.prod(shape)) for shape in plan.example.uniforms)
         self._most_of_call = max(2, min(_MOST_STEPS, _MOST_BYTES_OF_NOISE // max(1, per_step)))
         self._epoch: int | None = None
@@ -133,11 +136,14 @@ class Compiled:
     def _numbers(self, step: int, steps: int) -> NDArray[np.float64]:
         """(C, Q) for steps counted over the whole run; two rows at least."""
         job, rows = self._job, max(2, steps + 1)
-        names = [name for name in self._example.names if not name.startswith("bias_of_")]
+        names = self._names
         found = np.empty((rows, len(self._example.names)))
-        for row in range(rows if self._is_changing else 1):
-            at = numbers_at(job.spec, job.rates, min(step + row, job.total_steps), job.total_steps)
-            found[row if self._is_changing else slice(None), : len(names)] = [at[name] for name in names]
+        if self._is_changing:
+            for row in range(rows):
+                at = numbers_at(job.spec, job.rates, min(step + row, job.total_steps), job.total_steps)
+                found[row, : len(names)] = [at[name] for name in names]
+        else:
+            found[:, : len(names)] = self._constant
         for column, powers in enumerate(
             biases(job.spec.optimizer, np.arange(step + 1.0, step + 1.0 + rows)).values(), len(names)
         ):
