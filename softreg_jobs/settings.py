@@ -124,6 +124,8 @@ class Settings(BaseSettings):
     """The most threads of a job instead of that share; a job too small for two uses one."""
     compile_cache_directory: Path | None = None
     """Where compiled training steps are kept between jobs, 0700; by default `compiled` in spool_dir."""
+    compile_cache_bytes: Annotated[int, Field(ge=0)] = 2 * 2**30
+    """Of all programs kept there; the longest unused go first."""
 
     max_body_bytes: Annotated[int, Field(ge=1)] = 2**20
     max_upload_bytes: Annotated[int, Field(ge=1)] = 256 * 2**20

@@ -133,6 +133,7 @@ class WarmRunner:
                 "PYTHONPATH": _module_path(),
                 "CUDA_VISIBLE_DEVICES": self._visible,
                 "SOFTREG_CACHE_DIRECTORY": str(cache),
+                "SOFTREG_CACHE_BYTES": str(self._settings.compile_cache_bytes),
                 # By default in the temporary directory, under a name that any user can take first.
                 "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
                 "TRITON_CACHE_DIR": str(cache / "triton"),

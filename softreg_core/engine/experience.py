@@ -12,8 +12,9 @@ __all__ = ["Experience", "Prospect", "decide"]
 
 _FILE = "experience.json"
 _KEPT = 9
-# Before anything was measured: more than it takes on a small machine.
+# Before anything was measured: more than it takes on a small machine, for each eight tensors that are trained.
 _UNKNOWN_COMPILE_SECONDS = 30.0
+_TENSORS = 8
 # What a compile may cost of a job whose gain is not known: then the job cannot be slower by more than 5 %.
 _AT_MOST = 0.04
 # A gain that is known must leave this much of what the job takes without it.
@@ -51,20 +52,24 @@ class Experience:
         self._artifacts = artifacts
         self._told = artifacts.read(_FILE)
 
-    @property
-    def compile_seconds(self) -> float:
-        """To be expected: the median of the last ones."""
-        known = self._numbers("compile_seconds")
-        return statistics.median(known) if known else _UNKNOWN_COMPILE_SECONDS
+    def compile_seconds(self, net: str, size: int) -> float:
+        """To be expected: the median of the last ones like it.
+
+        Args:
+            net: its kind.
+            size: tensors that are trained, times the steps that a recurrent network is unrolled to.
+        """
+        known = self._numbers(_of_size(net, size))
+        return statistics.median(known) if known else _UNKNOWN_COMPILE_SECONDS * max(1.0, size / _TENSORS)
 
     def share(self, net: str, seconds_per_step: float) -> float | None:
         """What a compiled step takes of such a step, at worst of the last ones; None when none was seen."""
         known = self._numbers(_like(net, seconds_per_step))
         return max(known) if known else None
 
-    def note_compile(self, seconds: float) -> None:
+    def note_compile(self, net: str, size: int, seconds: float) -> None:
         """A program was made."""
-        self._note("compile_seconds", seconds)
+        self._note(_of_size(net, size), seconds)
 
     def note_share(self, net: str, seconds_per_step: float, share: float) -> None:
         """A program was compared with single steps."""
@@ -81,6 +86,10 @@ class Experience:
         self._told = self._artifacts.read(_FILE)
         self._told[name] = [*self._numbers(name), round(number, 6)][-_KEPT:]
         self._artifacts.write(_FILE, self._told)
+
+
+def _of_size(net: str, size: int) -> str:
+    return f"compile_seconds/{net}/{round(math.log2(max(1, size)))}"
 
 
 def _like(net: str, seconds_per_step: float) -> str:

@@ -44,7 +44,8 @@ def train(
         data: from `prepare` with the same spec.
         resume: a state of the same run to go on from.
         resume_best: the state of `resume.best`, when that is another one than `resume`.
-        control: asked before every step; a word other than None ends the run there with `Stopped`.
+        control: asked before every step, by an engine that takes many at a time about ten times a second; a word other
+            than None ends the run there with `Stopped`.
         device: `cpu`, `cuda` or `cuda:N`.
         teacher: the model, as `softreg_core.load` gives it, that a loss with divergence `teacher` learns from.
         keep_step_losses: give each step's mean loss with `EpochEnded`.

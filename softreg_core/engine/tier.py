@@ -76,7 +76,7 @@ def _repaid(job: Job, steps: int, told: str) -> Chosen:
     net, experience = job.spec.net.kind, wanted.experience
     if program is None:
         share = experience.share(net, seconds)
-        is_worth, reason = decide(Prospect(steps, seconds, experience.compile_seconds, share))
+        is_worth, reason = decide(Prospect(steps, seconds, experience.compile_seconds(net, wanted.plan.size), share))
         if not is_worth:
             return Chosen("eager", f"{told}: {reason}")
         program = _made(job, wanted)
@@ -125,7 +125,7 @@ def _made(job: Job, wanted: _Wanted) -> Program:
     if compiler_version() is None:
         raise RuntimeError("there is no compiler of C++ (g++) on this machine")
     made = make_program(wanted.key, job.spec, wanted.plan, wanted.artifacts)
-    wanted.experience.note_compile(made.seconds)
+    wanted.experience.note_compile(job.spec.net.kind, wanted.plan.size, made.seconds)
     return made.program
 
 

@@ -101,7 +101,8 @@ def test_no_setting_of_the_service_reaches_it(runner, monkeypatch: pytest.Monkey
     monkeypatch.setenv("SOFTREG_DATABASE_URL", "postgresql://user:password@host/db")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     names = until_message(runner("say(type='env', names=sorted(os.environ)); time.sleep(60)"))["names"]
-    assert [name for name in names if name.startswith(("SOFTREG", "AWS"))] == ["SOFTREG_CACHE_DIRECTORY"]
+    cache = ["SOFTREG_CACHE_BYTES", "SOFTREG_CACHE_DIRECTORY"]
+    assert [name for name in names if name.startswith(("SOFTREG", "AWS"))] == cache
 
 
 ENVIRONMENT = "say(type='env', names=dict(os.environ), path=sys.path, start=json.loads(sys.argv[1])); time.sleep(60)"

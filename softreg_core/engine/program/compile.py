@@ -9,7 +9,7 @@ import time
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +29,7 @@ Program = Callable[[list[Tensor]], list[Tensor]]
 """From the arguments of `Stretch.forward` to what it gives."""
 
 _MOST_LOADED = 32
+_TIDY_SECONDS = 3_600.0
 _LOADED: OrderedDict[str, Program] = OrderedDict()
 
 
@@ -90,6 +91,7 @@ def make_program(key: str, spec: TrainSpec, plan: Plan, artifacts: Artifacts) ->
     with _quiet(artifacts.directory / "inductor"):
         stretch = stretch_of(spec, plan.pure, plan.example)
         path = artifacts.make(key, lambda path: _compile(stretch, path))
+    _tidy(artifacts.directory / "inductor")
     return Made(_load(key, path), time.monotonic() - begun)
 
 
@@ -108,6 +110,15 @@ def _compile(stretch: Stretch, path: Path) -> None:
     from torch._inductor import aoti_compile_and_package  # the compiler: seconds, and only where it is needed
 
     aoti_compile_and_package(exported, package_path=str(path), inductor_configs=options)
+
+
+def _tidy(cache: Path) -> None:
+    """Remove the sources of programs that were made; not of those that another process may be making."""
+    long_ago = time.time() - _TIDY_SECONDS
+    for source in cache.glob("*/*.wrapper.cpp"):
+        with suppress(OSError):
+            if source.stat().st_mtime < long_ago:
+                shutil.rmtree(source.parent, ignore_errors=True)
 
 
 def _load(key: str, path: Path) -> Program:

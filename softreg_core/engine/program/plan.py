@@ -31,8 +31,17 @@ __all__ = ["Plan", "key_of_program", "plan_of"]
 class Plan(NamedTuple):
     """A run's step, ready to be compiled."""
 
+    is_unrolled: bool
+    """A recurrent network becomes one operation after the other, for each step of a sequence."""
     pure: PureStep
     example: Example
+
+    @property
+    def size(self) -> int:
+        """What compiling takes grows with it: tensors that are trained, times the steps of what is unrolled."""
+        inputs = self.example.rows.inputs[0]
+        unrolled = inputs.shape[1] if self.is_unrolled and inputs.ndim > 1 else 1
+        return len(self.example.standing.trained) * int(unrolled)
 
 
 def plan_of(job: Job) -> Plan:
@@ -71,7 +80,7 @@ def plan_of(job: Job) -> Plan:
         is_observed=is_observed,
         series=(*pure.series[:-1], *more, "weight"),
     )
-    return Plan(pure, example)
+    return Plan(spec.net.kind == "rnn", pure, example)
 
 
 def _weighed(job: Job, rows: Part) -> Part:

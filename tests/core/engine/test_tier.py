@@ -40,26 +40,28 @@ def test_it_is_never_five_percent_slower_by_what_it_knew(steps, share):
 
 def test_what_was_measured_is_known_to_the_next_process(tmp_path):
     first = Experience(Artifacts(tmp_path))
-    assert first.compile_seconds > 10.0
+    assert first.compile_seconds("mlp", 4) > 10.0
+    assert first.compile_seconds("resnet", 64) > 100.0
     assert first.share("mlp", 4e-4) is None
     for seconds in (8.0, 9.0, 30.0):
-        first.note_compile(seconds)
+        first.note_compile("mlp", 4, seconds)
     first.note_share("mlp", 4e-4, 0.1)
     first.note_share("mlp", 4.5e-4, 0.2)
     later = Experience(Artifacts(tmp_path))
-    assert later.compile_seconds == 9.0
+    assert later.compile_seconds("mlp", 5) == 9.0
+    assert later.compile_seconds("mlp", 40) > 100.0
     assert later.share("mlp", 4.2e-4) == 0.2
     assert later.share("mlp", 4e-2) is None
     assert later.share("cnn", 4e-4) is None
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"compile_seconds": "soon"}', '{"compile_seconds": [0, -1, "x", 1e999]}'])
-def test_a_damaged_record_is_no_record(tmp_path, text):
+@pytest.mark.parametrize("known", ["", "[]", "{", '"soon"', '[0, -1, "x", 1e999, null]'])
+def test_a_damaged_record_is_no_record(tmp_path, known):
     artifacts = Artifacts(tmp_path)
-    (tmp_path / "experience.json").write_text(text)
-    assert Experience(artifacts).compile_seconds > 10.0
-    Experience(artifacts).note_compile(5.0)
-    assert Experience(artifacts).compile_seconds == 5.0
+    (tmp_path / "experience.json").write_text(f'{{"compile_seconds/mlp/2": {known}}}')
+    assert Experience(artifacts).compile_seconds("mlp", 4) > 10.0
+    Experience(artifacts).note_compile("mlp", 4, 5.0)
+    assert Experience(artifacts).compile_seconds("mlp", 4) == 5.0
 
 
 def test_auto_takes_a_short_job_as_it_is(blobs, ready):
