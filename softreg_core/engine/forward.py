@@ -38,7 +38,7 @@ class Forward:
     def __init__(
         self, net: nn.Module, loss: Loss[Any], seed: int, beside: Beside | None = None, *, is_half: bool = False
     ) -> None:
-        """`is_half`: let the network multiply in bfloat16, on CUDA."""
+        """`is_half`: let the network multiply in bfloat16."""
         self.net = net
         self.loss = loss
         self.beside = beside
@@ -63,6 +63,6 @@ class Forward:
         set_noise(self.net, self.seed, step, number)
         if not self.is_half:
             return self.loss.split(self.net(*batch.inputs))
-        with torch.autocast("cuda", dtype=torch.bfloat16):
+        with torch.autocast(batch.target.device.type, dtype=torch.bfloat16):
             half: Tensor = self.net(*batch.inputs)
         return self.loss.split(half.float())
