@@ -1,4 +1,4 @@
-"""Back from predictions to parameters, when the gradient with respect to the predictions is known.
+"""Back from predictions or a loss to parameters, when the gradient with respect to the former is known.
 
 What `Tensor.backward` and `torch.autograd.grad` do before they call autograd, looking at their arguments, takes longer
 than a layer of a small network.
@@ -20,7 +20,7 @@ def accumulate(prediction: Tensor, pull: Tensor) -> None:
     """Add to the parameters' `grad`; the graph is used up.
 
     Args:
-        prediction: float (B, C), with its graph.
+        prediction: float (B, C), with its graph; or a loss, of no dimension.
         pull: of the same shape and dtype: the gradient with respect to it.
     """
     _run((prediction,), (pull,), False, False, (), allow_unreachable=True, accumulate_grad=True)

@@ -91,26 +91,25 @@ def gradient_terms(terms: Terms | Apart, parameters: Sequence[Tensor]) -> Tensor
     """
     if isinstance(terms, Apart):
         pulls = (terms.of_base, terms.of_divergence)
-        base, divergence = (_joined(gradients(terms.prediction, pull_BC, parameters), parameters) for pull_BC in pulls)
+        found = [gradients(terms.prediction, pull_BC, parameters) for pull_BC in pulls]
     else:
         base_B, divergence_B = terms.weighted()
         if divergence_B is None:
             return None
-        base, divergence = (_gradient(terms.mean(values_B), parameters) for values_B in (base_B, divergence_B))
-    both = torch.stack([base, divergence])
-    norms = torch.linalg.vector_norm(both, dim=1, keepdim=True)
+        found = [_gradients(terms.mean(values_B), parameters) for values_B in (base_B, divergence_B)]
+    both = torch.cat([_flat(one, p) for of in found for one, p in zip(of, parameters, strict=True)]).view(2, -1)
+    norms = torch.linalg.vector_norm(both, dim=1)
     # Of the relative vectors: the product of two norms may overflow where neither does.
-    relative = both / norms
-    return torch.cat([norms.squeeze(1), (relative[0] * relative[1]).sum(0, keepdim=True)])
+    relative = both / norms.unsqueeze(1)
+    return torch.cat([norms, torch.dot(relative[0], relative[1]).unsqueeze(0)])
 
 
-def _gradient(value: Tensor, parameters: Sequence[Tensor]) -> Tensor:
+def _gradients(value: Tensor, parameters: Sequence[Tensor]) -> Sequence[Tensor | None]:
     if not value.requires_grad:
-        return torch.zeros(sum(p.numel() for p in parameters), device=value.device)
-    return _joined(torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True), parameters)
+        return [None] * len(parameters)
+    return torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
 
 
-def _joined(found: Sequence[Tensor | None], parameters: Sequence[Tensor]) -> Tensor:
-    """One long vector; 0 where a parameter plays no part."""
-    pairs = zip(parameters, found, strict=True)
-    return torch.cat([(torch.zeros_like(p) if g is None else g).reshape(-1) for p, g in pairs])
+def _flat(gradient: Tensor | None, parameter: Tensor) -> Tensor:
+    """One axis; 0 where the parameter plays no part."""
+    return (torch.zeros_like(parameter) if gradient is None else gradient).reshape(-1)

@@ -255,7 +255,7 @@ class Stepper:
         terms = self.objective.forward(seen, step)
         if observe is not None:
             observe(terms, self.trained)
-        terms.total.backward()  # type: ignore[no-untyped-call]
+        accumulate(terms.total, torch.ones_like(terms.total))
         return terms.columns()
 
     def _accumulate(self, seen: Perturbed, step: int, observe: Observer | None) -> dict[str, Tensor]:
@@ -272,7 +272,7 @@ class Stepper:
             part = terms.parts.total.shape[0] if terms.weight is None else terms.weight.sum()
             share = terms.of_batch * (part / mass)
             objective = share if index else share + (terms.total - terms.of_batch)
-            objective.backward()  # type: ignore[no-untyped-call]
+            accumulate(objective, torch.ones_like(objective))
             found.append({name: column.detach() for name, column in terms.columns().items()})
         return {name: torch.cat([columns[name] for columns in found]) for name in found[0]}
 
@@ -353,6 +353,6 @@ def copies(tensors: dict[str, Tensor], device: str | None = "cpu") -> dict[str, 
     when no device is given.
     """
     usual = torch.contiguous_format
-    if device is None or all(str(tensor.device) == device for tensor in tensors.values()):
+    if device is None or (device == "cpu" and all(tensor.is_cpu for tensor in tensors.values())):
         return {name: tensor.detach().clone(memory_format=usual) for name, tensor in tensors.items()}
     return {name: tensor.detach().to(device, copy=True, memory_format=usual) for name, tensor in tensors.items()}

@@ -66,7 +66,8 @@ class Terms:
     def columns(self) -> dict[str, Tensor]:
         """What is logged of each example, by series, (B,) each."""
         columns = {name: part for name, part in self.parts._asdict().items() if part is not None}
-        weighted_B = self.weighted()[1]
+        with torch.no_grad():  # of what is only logged there is no graph
+            weighted_B = self.weighted()[1]
         if weighted_B is not None:
             columns["weighted.divergence"] = weighted_B
         if self.of_examples or self.of_weights:

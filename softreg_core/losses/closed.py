@@ -105,7 +105,15 @@ class ClosedGradient(ABC):
         """Prediction minus target, new; class codes stand for one-hot rows."""
         if target.is_floating_point():
             return prediction_BC - target
-        return prediction_BC.scatter_add(1, target.unsqueeze(1), self._number(-1.0, prediction_BC, target.shape[0]))
+        return self._added(prediction_BC, target.unsqueeze(1), -1.0)
+
+    def _added(self, values_BK: Tensor, code_B1: Tensor, number: float) -> Tensor:
+        """The values, new, with a number more at each row's class."""
+        number_B1 = self._number(number, values_BK, values_BK.shape[0])
+        if values_BK.is_cpu:
+            return values_BK.scatter_add(1, code_B1, number_B1)
+        # There a sum that is scattered has no order, for all that torch knows.
+        return values_BK + torch.zeros_like(values_BK).scatter(1, code_B1, number_B1)
 
     def _shares(self, like: Tensor, step: int) -> tuple[Tensor, float]:
         """What multiplies an example's gradient of the base, and what that of the divergence."""
@@ -230,28 +238,25 @@ class _OfClasses(ClosedGradient):
         self, spec: CategoricalSpec, p_BK: Tensor, log_p_BK: Tensor, code_B1: Tensor
     ) -> tuple[Tensor, float]:
         """dK/dz, but for a factor and for the temperature."""
-        rows, classes = p_BK.shape
+        classes = p_BK.shape[1]
         rest, own = spec.epsilon / classes, 1.0 - spec.epsilon + spec.epsilon / classes
         if spec.direction == "jensen_shannon":
-            more_B1 = self._number(own - rest, p_BK, rows)
-            twice_m_BK = (p_BK + self._number(rest, p_BK)).scatter_add_(1, code_B1, more_B1)
+            twice_m_BK = self._added(p_BK + self._number(rest, p_BK), code_B1, own - rest)
             # A mean of 0 has p = 0, which is multiplied by whatever the logarithm is.
             log_m_BK = twice_m_BK.clamp_(min=torch.finfo(p_BK.dtype).tiny).log_()
             return _centred(log_p_BK - log_m_BK, p_BK), 0.5
         if spec.direction == "target_to_prediction":
             return self._less_softened(p_BK, code_B1, rest, own), 1.0
+        # ln(p / q), but for ln(rest), which is the same for all classes and drops out.
         log_rest = math.log(spec.epsilon) - math.log(classes)
-        ratio_BK = log_p_BK - self._number(log_rest, p_BK)
-        ratio_BK.scatter_add_(1, code_B1, self._number(log_rest - math.log(own), p_BK, rows))
-        reverse_BK = _centred(ratio_BK, p_BK)
+        reverse_BK = _centred(self._added(log_p_BK, code_B1, log_rest - math.log(own)), p_BK)
         if spec.direction == "jeffreys":
             return reverse_BK.add_(self._less_softened(p_BK, code_B1, rest, own)), 1.0
         # ln(own / rest), where rest may be too small for the quotient.
         return reverse_BK, 1.0 / (math.log(own) - log_rest) if spec.normalize else 1.0
 
     def _less_softened(self, p_BK: Tensor, code_B1: Tensor, rest: float, own: float) -> Tensor:
-        less_rest_BK = p_BK - self._number(rest, p_BK)
-        return less_rest_BK.scatter_add_(1, code_B1, self._number(rest - own, p_BK, p_BK.shape[0]))
+        return self._added(p_BK - self._number(rest, p_BK), code_B1, rest - own)
 
 
 def _centred(slope_BK: Tensor, p_BK: Tensor) -> Tensor:
