@@ -354,7 +354,10 @@ class Run:
         """A copy of everything, on the CPU; made once where an epoch ends."""
         if self.last_good is not None and self.last_good.step == self.step:
             return self.last_good
-        captured = self._stepper.live().copied("cpu")
+        return self._captured(self._stepper.live().copied("cpu"))
+
+    def _captured(self, captured: Captured) -> TrainingState:
+        """The state that has these tensors."""
         previous = {name: tensor.to("cpu", copy=True) for name, tensor in self._recovery.tensors().items()}
         return TrainingState(
             step=self.step,

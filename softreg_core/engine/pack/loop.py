@@ -184,6 +184,7 @@ class _Loop:
             for event in events:
                 yield member.index, event
         except NonFiniteLossError as error:
+            self._pack.recall(member)
             for event in unstored(member):
                 yield member.index, event
             self._active.pop(member.index, None)

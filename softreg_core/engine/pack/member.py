@@ -21,7 +21,8 @@ from softreg_core.engine.events import StepLogged
 from softreg_core.engine.program import number_names
 from softreg_core.engine.rates import Rates
 from softreg_core.engine.run import Run
-from softreg_core.engine.step import Stepper
+from softreg_core.engine.state import TrainingState
+from softreg_core.engine.step import Captured, Stepper
 from softreg_core.spec.train import TrainSpec
 
 __all__ = ["Member", "Taken"]
@@ -54,6 +55,8 @@ class Member(Run):
         names = set(number_names(spec))
         self._left_out = (_PENALTIES - names) | (frozenset() if "alpha" in names else _OF_DIVERGENCE)
         self.is_sound = True
+        self.is_light = False
+        """The last epoch's state is kept without its tensors."""
         self.found: Mapping[str, float] = {}
 
     @property
@@ -134,6 +137,39 @@ class Member(Run):
         """float64 (C,)."""
         scaling = self.preprocessing.target
         return None if scaling is None else torch.from_numpy(scaling.scale).to(self.device)
+
+    def capture(self) -> TrainingState:
+        """As of a run alone; but at the end of an epoch that is not the best and not stored, without tensors.
+
+        A pack copies those of all members at once, and `remember` takes them from there if they are needed.
+        """
+        if self.last_good is not None and self.last_good.step == self.step:
+            if self.is_light:
+                self.last_good = self._captured(self._stepper.live().copied("cpu"))
+                self.is_light = False
+            return self.last_good
+        is_best = self.best.best is not None and self.best.best.step == self.step
+        is_due = self.is_over or self.epoch % self.spec.checkpoints.every_epochs == 0
+        if self.step_in_epoch:
+            return super().capture()
+        self.is_light = not is_best and not is_due
+        return self._captured(Captured({}, {}, {}, {}, {})) if self.is_light else super().capture()
+
+    def remember(
+        self,
+        trained: Mapping[str, Tensor],
+        buffers: Mapping[str, Tensor],
+        moments: Mapping[str, Mapping[str, Tensor]],
+        count: Tensor,
+    ) -> None:
+        """Make the last epoch's state whole; the arguments are those of `Stepper.adopt`."""
+        self._stepper.adopt(trained, buffers, moments, count)
+        found = self._stepper.live().copied("cpu")
+        if self.last_good is not None:
+            self.last_good = replace(
+                self.last_good, model=found.model, loss=found.loss, optimizer=found.optimizer, more=found.more
+            )
+        self.is_light = False
 
     def _validated(self) -> dict[str, float]:
         return dict(self.found)

@@ -1,6 +1,6 @@
 """The numbers of all members for the steps of an epoch: alpha, sigma2, rates and penalties."""
 
-# M members, S steps
+# M members, S steps, Q numbers
 
 from __future__ import annotations
 
@@ -25,26 +25,35 @@ def names_of(members: Sequence[Member]) -> tuple[str, ...]:
 
 
 class PackedNumbers:
-    """Of the steps from `start` on, up to the end of an epoch; asked for anew in each, since a plateau moves rates."""
+    """Asked for anew in each epoch, since a plateau moves rates; what stays the same is computed once."""
 
-    def __init__(self, names: Sequence[str], members: Sequence[Member], start: int, steps: int) -> None:
+    def __init__(self, names: Sequence[str], members: Sequence[Member]) -> None:
         """Args:
         names: of `names_of`.
         members: whose numbers these are, in the order of the stack.
-        start: optimiser steps done.
-        steps: S.
         """
+        self._names, self._members = names, members
+        self._first_QM = np.array([_numbers(names, member, 0) for member in members]).T
+        self._start = 0
+        self._tables: dict[str, Tensor] = {}
+
+    def begin(self, start: int, steps: int) -> None:
+        """For the steps from `start` on, as many as are left of an epoch."""
+        changing = [place for place, member in enumerate(self._members) if member.is_changing]
+        if self._tables and not changing:
+            return
+        table_QSM = np.repeat(self._first_QM[:, np.newaxis], steps if changing else 1, axis=1)
+        for place in changing:
+            for index in range(steps):
+                table_QSM[:, index, place] = _numbers(self._names, self._members[place], start + index)
         self._start = start
-        table = np.empty((len(names), steps, len(members)))
-        for place, member in enumerate(members):
-            for index in range(steps if member.is_changing else 1):
-                found = numbers_at(member.spec, member.rates, start + index, member.total_steps)
-                table[:, index, place] = [found.get(name, _ABSENT.get(name, 0.0)) for name in names]
-            if not member.is_changing:
-                table[:, :, place] = table[:, :1, place]
-        device = members[0].device
-        self._tables = dict(zip(names, torch.from_numpy(table).to(device), strict=True))
+        self._tables = dict(zip(self._names, torch.from_numpy(table_QSM).to(self._members[0].device), strict=True))
 
     def at(self, step: int) -> dict[str, Tensor]:
         """By name, float64 (M,)."""
-        return {name: table[step - self._start] for name, table in self._tables.items()}
+        return {name: table[min(step - self._start, len(table) - 1)] for name, table in self._tables.items()}
+
+
+def _numbers(names: Sequence[str], member: Member, step: int) -> list[float]:
+    found = numbers_at(member.spec, member.rates, step, member.total_steps)
+    return [found.get(name, _ABSENT.get(name, 0.0)) for name in names]

@@ -40,6 +40,7 @@ class Pack:
         self._names = names_of(members)
         self._stack = Stack([member.stepper for member in members], template)
         self._program = PackProgram(model.spec, model.stepper.objective)
+        self._numbers = PackedNumbers(self._names, members)
         self._update = PackedUpdate(model.spec)
         self._measure = PackedMeasure(model.stepper.net, model.stepper.loss, model.meaning())
         self._measure.begin(self.members, self._names)
@@ -50,6 +51,7 @@ class Pack:
         )
         self._noise = PackedNoise(model.stepper.net, seeds, model.device)
         self._batches: Iterator[PackedBatch] = iter(())
+        self._logged = {every for m in members if (every := m.spec.training.log_every) is not None}
         self._sums: list[Tensor] = []
         self._seen_M3: Tensor | None = None
         self._sigma2_M: Tensor | None = None
@@ -58,8 +60,9 @@ class Pack:
 
     def begin_epoch(self) -> None:
         """Before the first step, and before that of each epoch; an epoch may be begun in the middle."""
-        left = self.steps_per_epoch - self.step_in_epoch
-        self._numbers = PackedNumbers(self._names, self.members, self.step, left)
+        self._numbers.begin(self.step, self.steps_per_epoch - self.step_in_epoch)
+        if any(member.is_light for member in self.members):
+            self._stack.mark()
         self._batches = self._rows(self.epoch, self.step_in_epoch)
 
     def take_step(self) -> None:
@@ -85,8 +88,7 @@ class Pack:
     @property
     def is_to_be_read(self) -> bool:
         """Whether the epoch is at its end, a member logs the last step, or nothing was read for long."""
-        every = {member.spec.training.log_every for member in self.members}
-        is_logged = any(self.step % steps == 0 for steps in every if steps is not None)
+        is_logged = any(self.step % steps == 0 for steps in self._logged)
         return self.is_at_end or is_logged or len(self._sums) == _STEPS_PER_READING
 
     def read(self) -> list[Taken]:
@@ -105,6 +107,11 @@ class Pack:
         pairs = zip(self.members, self._measure(self._stack), self._stack.is_finite(), strict=True)
         for member, metrics, is_sound in pairs:
             member.evaluated(metrics, is_sound=is_sound)
+
+    def recall(self, member: Member) -> None:
+        """Let a member that failed have the state of the last epoch's end, where it kept none itself."""
+        if member.is_light:
+            member.remember(*self._stack.kept(self.members.index(member)))
 
     def look(self) -> None:
         """Let every member know whether its weights are finite."""
@@ -127,3 +134,4 @@ class Pack:
         self._rows.keep(places)
         self._noise.begin([member.spec.training.seed for member in self.members])
         self._measure.begin(self.members, self._names)
+        self._numbers = PackedNumbers(self._names, self.members)

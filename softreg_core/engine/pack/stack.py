@@ -15,6 +15,10 @@ from softreg_core.errors import Problem, SpecError
 
 __all__ = ["Stack"]
 
+Tensors = dict[str, Tensor]
+Place = tuple[Tensors, Tensors, dict[str, Tensors], Tensor]
+"""What `Stepper.adopt` takes: of what is trained, buffers, moments, and the counter."""
+
 
 class Stack:
     """Tensors of all members; each member's own network, loss and optimiser stand on its part of them."""
@@ -46,6 +50,7 @@ class Stack:
         self.count = standings[template].steps.to(torch.float32)
         """(): steps that the optimisers have done, on the CPU."""
         self._steppers = list(steppers)
+        self._marked: Place = ({}, {}, {}, self.count)
         self._adopt()
 
     @property
@@ -60,6 +65,16 @@ class Stack:
         )
         return list(finite_KM.all(0).tolist())
 
+    def mark(self) -> None:
+        """Keep a copy of where all members stand."""
+        copied = [{name: t.clone() for name, t in group.items()} for group in (self.trained, self.buffers)]
+        moments = {name: {q: t.clone() for q, t in kept.items()} for name, kept in self.moments.items()}
+        self._marked = copied[0], copied[1], moments, self.count.clone()
+
+    def kept(self, place: int) -> Place:
+        """Where a member stood at the last mark; views."""
+        return _at(place, *self._marked)
+
     def keep(self, places: Sequence[int]) -> None:
         """Leave all other members out."""
         some = torch.tensor(places, device=next(iter(self.trained.values())).device)
@@ -71,9 +86,13 @@ class Stack:
 
     def _adopt(self) -> None:
         for place, stepper in enumerate(self._steppers):
-            trained, buffers = ({n: t[place] for n, t in group.items()} for group in (self.trained, self.buffers))
-            moments = {name: {q: t[place] for q, t in kept.items()} for name, kept in self.moments.items()}
-            stepper.adopt(trained, buffers, moments, self.count)
+            stepper.adopt(*_at(place, self.trained, self.buffers, self.moments, self.count))
+
+
+def _at(place: int, trained: Tensors, buffers: Tensors, moments: dict[str, Tensors], count: Tensor) -> Place:
+    """Of one member."""
+    mine, others = ({name: tensor[place] for name, tensor in group.items()} for group in (trained, buffers))
+    return mine, others, {n: {q: tensor[place] for q, tensor in kept.items()} for n, kept in moments.items()}, count
 
 
 def _stacked(tensors: Sequence[Tensor]) -> Tensor:

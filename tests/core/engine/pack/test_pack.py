@@ -7,9 +7,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from softreg_core.engine import CheckpointDue, EpochEnded, Failed, Finished, Started, Stopped, load_state, save_state
+from softreg_core.engine import (
+    CheckpointDue,
+    EpochEnded,
+    Failed,
+    Finished,
+    Started,
+    Stopped,
+    load_state,
+    save_state,
+    train,
+)
 from softreg_core.engine.pack.rows import PackedRows
-from softreg_core.errors import DataError, SpecError
+from softreg_core.errors import DataError, NonFiniteLossError, SpecError
 from softreg_core.export import save_model
 
 MLP = {"kind": "mlp", "hidden": [6], "activation": "tanh"}
@@ -161,20 +171,31 @@ def test_one_member_is_stopped_and_the_others_go_on(members, packed, blobs):
         assert found[member][-1].metrics == whole[member][-1].metrics
 
 
-def test_a_member_whose_loss_is_not_finite_fails_alone(members, packed, single, blobs):
-    rates = ({"optimizer": {"learning_rate": 0.01}}, {"optimizer": {"learning_rate": 1e6}}, {})
-    sgd = DOCUMENT | {"net": MLP | {"activation": "relu"}, "optimizer": {"kind": "sgd"}}
-    specs, data = members(blobs, sgd, *rates)
+def until_it_fails(events):
+    """What was told before, and the error."""
+    before = []
+    try:
+        before.extend(event for event in events)
+    except NonFiniteLossError as error:
+        return before, error
+    raise AssertionError("it did not fail")
+
+
+def test_a_member_whose_loss_is_not_finite_fails_alone(members, packed, agree, slope):
+    document = {
+        "net": {"kind": "linear"},
+        "optimizer": {"kind": "sgd"},
+        "training": {"epochs": 60, "batch_size": 16},
+        "checkpoints": {"every_epochs": 100, "keep_best": False},
+    }
+    specs, data = members(slope, document, *({"optimizer": {"learning_rate": rate}} for rate in (0.01, 3.0, 0.02)))
     found = packed(specs, data)
-    failed = found[1][-1]
+    before, error = until_it_fails(told for told in train(specs[1], data[1]))
+    failed, due = found[1][-1], [event for event in found[1] if isinstance(event, CheckpointDue)]
     assert isinstance(failed, Failed)
-    with pytest.raises(type(failed.error)) as alone:
-        single(specs[1], data[1])
-    assert (failed.error.step, failed.error.term, failed.error.epoch) == (
-        alone.value.step,
-        alone.value.term,
-        alone.value.epoch,
-    )
+    assert failed.error.details() == error.details()
+    assert due[0].state.epoch == error.epoch - 1 > 1
+    agree(due, [event for event in before if isinstance(event, CheckpointDue)], rtol=1e-3)
     without = packed([specs[0], specs[2]], [data[0], data[2]])
     for member, other in ((0, 0), (2, 1)):
         assert isinstance(found[member][-1], Finished)
