@@ -16,18 +16,18 @@ from softreg_core.data.part import Part, Rows
 from softreg_core.losses import Loss
 from softreg_core.nets import set_mode
 
-__all__ = ["EVALUATION_ROWS", "MOST_NUMBERS", "evaluate", "evaluation_rows", "means_of", "sums_of"]
+__all__ = ["EVALUATION_ROWS", "evaluate", "evaluation_rows", "means_of", "sums_of"]
 
 EVALUATION_ROWS = 4096
 """Rows of one batch, at most. It bounds memory, and is the batch of a loss that takes statistics over its batch."""
 
-MOST_NUMBERS = 2**26
-"""In memory at a time, about: 256 MB of float32."""
+# 256 MB of float32.
+_NUMBERS_AT_ONCE = 2**26
 
 
 def evaluation_rows(net: nn.Module) -> int:
     """Rows of one batch for a network of `build_net`: fewer where each needs much memory."""
-    return min(EVALUATION_ROWS, max(1, MOST_NUMBERS // getattr(net, "numbers_per_row", 1)))
+    return min(EVALUATION_ROWS, max(1, _NUMBERS_AT_ONCE // getattr(net, "numbers_per_row", 1)))
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from softreg_core.errors import ShapeError
 from softreg_core.losses.parts import DataMeta
-from softreg_core.losses.residual import Residual, class_codes, widened
+from softreg_core.losses.residual import Residual, class_codes, one_hot, widened
 from softreg_core.losses.rows import emptied
 
 __all__ = ["Classes", "classes"]
@@ -38,7 +38,7 @@ class Classes(NamedTuple):
     def residual(self) -> Residual:
         """The probabilities against one-hot rows."""
         probability_BK = self.log_probability.exp()
-        one_hot_BK = torch.zeros_like(probability_BK).scatter(1, self.code, 1.0)
+        one_hot_BK = one_hot(self.code, probability_BK)
         squared_B = (probability_BK - one_hot_BK).square().sum(1)
         return Residual(probability_BK, one_hot_BK, squared_B, self.weight, self.variance)
 

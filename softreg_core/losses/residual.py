@@ -13,7 +13,7 @@ from softreg_core.errors import DataError, ShapeError
 from softreg_core.losses.parts import DataMeta
 from softreg_core.losses.rows import emptied
 
-__all__ = ["Residual", "class_codes", "residual", "widened"]
+__all__ = ["Residual", "class_codes", "one_hot", "residual", "widened"]
 
 
 class Residual(NamedTuple):
@@ -128,5 +128,14 @@ def _one_hot(prediction_BC: Tensor, codes: Tensor, data_meta: DataMeta | None) -
     if prediction_BC.shape[1] < 2:
         raise ShapeError("integer targets are class codes and need two outputs or more; give floats for regression")
     codes_B1 = class_codes(codes, prediction_BC.shape[1], data_meta)
-    # Not in place: under `vmap` that would be a loop, where predictions are of many and codes of one.
-    return torch.zeros_like(prediction_BC).scatter(1, codes_B1, 1.0)
+    return one_hot(codes_B1, prediction_BC)
+
+
+def one_hot(codes_B1: Tensor, like_BC: Tensor) -> Tensor:
+    """(B, C) of the other's shape and dtype.
+
+    Of the codes alone, and not in place: under `vmap` codes that all members share are made into rows once, where an
+    operation in place would be a loop.
+    """
+    zeros_BC = torch.zeros(like_BC.shape, dtype=like_BC.dtype, device=like_BC.device)
+    return zeros_BC.scatter(1, codes_B1, 1.0)
