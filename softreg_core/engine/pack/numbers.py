@@ -36,6 +36,7 @@ class PackedNumbers:
         self._first_QM = np.array([_numbers(names, member, 0) for member in members]).T
         self._start = 0
         self._tables: dict[str, Tensor] = {}
+        self._rates: list[float | None] = []
 
     def begin(self, start: int, steps: int) -> None:
         """For the steps from `start` on, as many as are left of an epoch."""
@@ -46,12 +47,22 @@ class PackedNumbers:
         for place in changing:
             for index in range(steps):
                 table_QSM[:, index, place] = _numbers(self._names, self._members[place], start + index)
+        rates_SM = table_QSM[self._names.index("learning_rate")]
+        self._rates = [float(rates_M[0]) if (rates_M == rates_M[0]).all() else None for rates_M in rates_SM]
         self._start = start
         self._tables = dict(zip(self._names, torch.from_numpy(table_QSM).to(self._members[0].device), strict=True))
 
     def at(self, step: int) -> dict[str, Tensor]:
         """By name, float64 (M,)."""
-        return {name: table[min(step - self._start, len(table) - 1)] for name, table in self._tables.items()}
+        place = self._place(step)
+        return {name: table[place] for name, table in self._tables.items()}
+
+    def rate_at(self, step: int) -> float | None:
+        """The learning rate of all members; None where they differ."""
+        return self._rates[self._place(step)]
+
+    def _place(self, step: int) -> int:
+        return min(step - self._start, len(self._rates) - 1)
 
 
 def _numbers(names: Sequence[str], member: Member, step: int) -> list[float]:

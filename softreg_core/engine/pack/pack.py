@@ -72,7 +72,7 @@ class Pack:
         if self.step_in_epoch + 1 == self.steps_per_epoch and any(member.sees_gradients for member in self.members):
             self._seen_M3 = self._program.observed(self._stack, numbers, batch, uniforms)
         found = self._program.gradients(self._stack, numbers, batch, uniforms)
-        self._update(self._stack, found.of, numbers)
+        self._update(self._stack, found.of, numbers, self._numbers.rate_at(self.step))
         for name, buffer in found.buffers.items():
             self._stack.buffers[name].copy_(buffer)
         self._sigma2_M = found.sigma2

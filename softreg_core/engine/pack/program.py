@@ -199,13 +199,28 @@ def _ledger(
 ) -> Tensor:
     """(M, 3): see `gradient_terms`, which does it for one."""
     of = list(leaves.values())
-    base_MQ, divergence_MQ = (_flat_gradient(value_M, of) for value_M in apart(leaves, given))
-    norms_M2 = torch.stack([base_MQ.norm(dim=1), divergence_MQ.norm(dim=1)], dim=1)
-    cosine_M = ((base_MQ / norms_M2[:, :1]) * (divergence_MQ / norms_M2[:, 1:])).sum(1, keepdim=True)
-    return torch.cat([norms_M2, cosine_M], dim=1)
+    base, divergence = (_gradients(value_M, of) for value_M in apart(leaves, given))
+    norm_M, other_M = (_norm(gradients) for gradients in (base, divergence))
+    # Of one relative vector and one as it is: their product is no longer than the other, so nothing overflows.
+    dots_KM = torch.stack([_sum(one / _wide(norm_M, one) * other) for one, other in zip(base, divergence, strict=True)])
+    return torch.stack([norm_M, other_M, dots_KM.sum(0) / other_M], dim=1)
 
 
-def _flat_gradient(value_M: Tensor, leaves: list[Tensor]) -> Tensor:
-    """One long row of each member; 0 where a parameter plays no part."""
-    found = torch.autograd.grad(value_M.sum(), leaves, retain_graph=True, allow_unused=True, materialize_grads=True)
-    return torch.cat([gradient.reshape(len(gradient), -1) for gradient in found], dim=1)
+def _gradients(value_M: Tensor, leaves: list[Tensor]) -> tuple[Tensor, ...]:
+    """By parameter; 0 where it plays no part."""
+    return torch.autograd.grad(value_M.sum(), leaves, retain_graph=True, allow_unused=True, materialize_grads=True)
+
+
+def _norm(gradients: Sequence[Tensor]) -> Tensor:
+    """(M,): of all parameters together."""
+    norms = [g.abs() if g.ndim == 1 else torch.linalg.vector_norm(g, dim=list(range(1, g.ndim))) for g in gradients]
+    norm_M: Tensor = torch.linalg.vector_norm(torch.stack(norms), dim=0)
+    return norm_M
+
+
+def _sum(values: Tensor) -> Tensor:
+    return values if values.ndim == 1 else values.sum(list(range(1, values.ndim)))
+
+
+def _wide(values_M: Tensor, like: Tensor) -> Tensor:
+    return values_M.view(-1, *[1] * (like.ndim - 1))

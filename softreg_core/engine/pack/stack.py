@@ -60,10 +60,9 @@ class Stack:
 
     def is_finite(self) -> list[bool]:
         """Of each member, whether every trained parameter is; waits for the device."""
-        finite_KM = torch.stack(
-            [tensor.reshape(self.members, -1).isfinite().all(1) for tensor in self.trained.values()]
-        )
-        return list(finite_KM.all(0).tolist())
+        # The largest of all is NaN where any is.
+        largest = [torch.linalg.vector_norm(t.reshape(self.members, -1), torch.inf, 1) for t in self.trained.values()]
+        return list(torch.stack(largest).isfinite().all(0).tolist())
 
     def mark(self) -> None:
         """Keep a copy of where all members stand."""

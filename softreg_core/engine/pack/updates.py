@@ -34,13 +34,16 @@ class PackedUpdate:
         self._zeros: dict[str, Tensor] = {}
 
     @torch.no_grad()
-    def __call__(self, stack: Stack, gradients: Mapping[str, Tensor], numbers: Mapping[str, Tensor]) -> None:
+    def __call__(
+        self, stack: Stack, gradients: Mapping[str, Tensor], numbers: Mapping[str, Tensor], rate: float | None
+    ) -> None:
         """One step.
 
         Args:
             stack: its parameters, moments and counter move.
             gradients: by parameter, (M, ...); a parameter without one stays as it is.
             numbers: `learning_rate` and perhaps `weight_decay`, float64 (M,).
+            rate: that of all members, where it is one.
         """
         stack.count += 1.0
         rate_M, decay_M = numbers["learning_rate"], numbers.get("weight_decay")
@@ -51,9 +54,8 @@ class PackedUpdate:
             for name in gradients:
                 if is_weight(name, stack.trained[name][0]):
                     stack.trained[name].mul_(_beside(1.0 - rate_M * decay_M, stack.trained[name]))
-        first = rate_M[0].item() if rate_M.device.type == "cpu" and bool((rate_M == rate_M[0]).all()) else None
-        if first is not None:
-            self._fused([stack.trained[name] for name in gradients], stack, gradients, first)
+        if rate is not None:
+            self._fused([stack.trained[name] for name in gradients], stack, gradients, rate)
             return
         if self._zeros.keys() != gradients.keys() or next(iter(self._zeros.values())).shape[0] != stack.members:
             self._zeros = {name: torch.empty_like(stack.trained[name]) for name in gradients}
