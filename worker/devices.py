@@ -8,12 +8,14 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from softreg_jobs.spool import private_directory
 
 __all__ = ["DeviceError", "choose_device", "cuda_devices", "hold_device", "visible_devices"]
 
+_LOOK_SECONDS = 0.1
 # Asked in a process of its own: a process that has spoken to the driver must not fork.
 _COUNT = """
 import ctypes
@@ -57,12 +59,13 @@ def visible_devices(device: str) -> str:
     return str(number) if given is None else given.split(",")[number].strip()
 
 
-def hold_device(device: str, directory: Path) -> int | None:
+def hold_device(device: str, directory: Path, *, patience_seconds: float = 10.0) -> int | None:
     """Take a CUDA device for as long as this process and its forks live; the lock's descriptor, None for the CPU.
 
     Args:
         device: `cpu` or `cuda:N`.
         directory: the same for all workers of this machine.
+        patience_seconds: a worker that was killed may not be gone yet when its successor starts.
 
     Raises:
         DeviceError: another worker has it.
@@ -72,12 +75,21 @@ def hold_device(device: str, directory: Path) -> int | None:
     name = re.sub(r"[^0-9A-Za-z-]", "-", visible_devices(device))
     path = private_directory(directory) / f"cuda-{name}.lock"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    deadline = time.monotonic() + patience_seconds
+    while not _locks(descriptor):
+        if time.monotonic() > deadline:
+            os.close(descriptor)
+            raise DeviceError(f"{device} is another worker's; each device has one")
+        time.sleep(_LOOK_SECONDS)
+    return descriptor
+
+
+def _locks(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        os.close(descriptor)
-        raise DeviceError(f"{device} is another worker's; each device has one") from None
-    return descriptor
+        return False
+    return True
 
 
 def cuda_devices() -> int:

@@ -62,6 +62,7 @@ class Runner:
         from softreg_core import engine, export  # noqa: F401
         from softreg_core.data import tabular  # noqa: F401
 
+        spare_the_compiler()
         torch.set_num_threads(self._start.threads)
         torch.set_num_interop_threads(1)
         settle(self._start.device)
@@ -113,6 +114,19 @@ class Runner:
         # Not caught: anything else is a fault of ours, or of a device, which a process is rid of only by its end. It
         # ends with a traceback on standard error, the supervisor keeps the log's tail and gives the job another chance
         # in a fresh process.
+
+
+def spare_the_compiler() -> None:
+    """Let torch's optimisers be made without importing torch._dynamo, which takes most of a second and 100 MB.
+
+    They mark some methods as not to be compiled, for which they ask it. Nothing here compiles them.
+    """
+    from torch.optim import Optimizer
+
+    for name in ("add_param_group", "load_state_dict", "state_dict", "zero_grad"):
+        method = getattr(getattr(Optimizer, name), "__wrapped__", None)
+        if method is not None:
+            vars(method)["__dynamo_disable"] = method
 
 
 def settle(device: str) -> None:

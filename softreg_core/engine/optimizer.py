@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from softreg_core.engine.fused import FusedAdam
+from softreg_core.engine.fused import BareStep, FusedAdam
 from softreg_core.errors import DataError
 from softreg_core.spec.optimizer import (
     AdagradSpec,
@@ -167,12 +167,13 @@ def _is_hidden_matrix(name: str, parameter: Tensor) -> bool:
     )
 
 
-def _lean(part: torch.optim.Optimizer) -> torch.optim.Optimizer | FusedAdam:
+def _lean(part: torch.optim.Optimizer) -> torch.optim.Optimizer | BareStep | FusedAdam:
     """The one to take steps with; on CUDA it is torch's own, which looks for overflow and may be captured."""
-    if not isinstance(part, torch.optim.Adam):
+    if not all(p.device.type == "cpu" for group in part.param_groups for p in group["params"]):
         return part
-    is_on_cpu = all(p.device.type == "cpu" for group in part.param_groups for p in group["params"])
-    return FusedAdam(part) if is_on_cpu and all(group["fused"] for group in part.param_groups) else part
+    if isinstance(part, torch.optim.Adam) and all(group["fused"] for group in part.param_groups):
+        return FusedAdam(part)
+    return BareStep(part)
 
 
 def _groups(parameters: Parameters, decay: float) -> list[Group]:

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch._higher_order_ops.scan import scan
 from torch.nn import functional as F
 
+from softreg_core.nets.initialization import with_memory
+
 __all__ = ["Direction"]
 
 
@@ -21,7 +23,7 @@ class Direction(nn.Module):
         super().__init__()
         kind = nn.LSTM if cell == "lstm" else nn.GRU
         # Created without memory first: the constructor would draw weights from the global generator.
-        self.cell = kind(inputs, hidden, batch_first=True, device="meta", dtype=torch.float32).to_empty(device="cpu")
+        self.cell = with_memory(kind(inputs, hidden, batch_first=True, device="meta", dtype=torch.float32))
         _fill(self.cell, how, generator)
 
     def forward(self, x_BTD: Tensor) -> Tensor:

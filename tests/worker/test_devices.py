@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -71,14 +72,28 @@ def test_a_device_has_one_worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     held = hold_device("cuda:1", tmp_path)
     assert held is not None
     with pytest.raises(DeviceError, match="cuda:1 is another worker's"):
-        hold_device("cuda:1", tmp_path)
+        hold_device("cuda:1", tmp_path, patience_seconds=0.0)
     others = [hold_device(device, tmp_path) for device in ("cuda:0", "cpu", "cpu")]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     with pytest.raises(DeviceError):  # the same one under another number
-        hold_device("cuda:0", tmp_path)
+        hold_device("cuda:0", tmp_path, patience_seconds=0.0)
     for descriptor in [held, *others]:
         if descriptor is not None:
             os.close(descriptor)
     again = hold_device("cuda:0", tmp_path)
     assert again is not None
     os.close(again)
+
+
+def test_the_successor_of_a_worker_waits_until_it_is_gone(tmp_path: Path) -> None:
+    held = hold_device("cuda:0", tmp_path)
+    assert held is not None
+    found: list[int | None] = []
+    successor = threading.Thread(target=lambda: found.append(hold_device("cuda:0", tmp_path, patience_seconds=60.0)))
+    successor.start()
+    assert not found
+    os.close(held)
+    successor.join(60.0)
+    (descriptor,) = found
+    assert descriptor is not None
+    os.close(descriptor)
