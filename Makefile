@@ -9,7 +9,7 @@ SERVICE_PEERS := .venv-bench-service/.installed
 TWO := -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-all lint format bench-train bench-runner bench-scaling bench-peak bench-overhead bench-service bench-methods cards constraints clean
+.PHONY: help demo up test test-all lint format bench-train bench-runner bench-scaling bench-peak bench-overhead bench-gpu bench-service bench-methods cards constraints clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 18
@@ -58,6 +58,9 @@ bench-peak: $(INSTALLED)  ## What this machine can do at most, and the floors th
 
 bench-overhead: $(INSTALLED)  ## A step with each divergence against one with the base alone
 	$(BIN)/python -m benchmarks.overhead $(OPTIONS)
+
+bench-gpu: $(INSTALLED)  ## On a GPU: resnet-20 against a loop tuned by hand, and recorded steps against eager ones
+	$(BIN)/python -m benchmarks.gpu $(OPTIONS)
 
 bench-runner: $(INSTALLED)  ## What a job spends in a warm runner, by phase; two runners side by side
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.runner $(OPTIONS)
