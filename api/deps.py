@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -19,7 +18,6 @@ from softreg_core.spec.problems import nearest
 from softreg_jobs.keys import Caller, authenticate
 
 __all__ = [
-    "Begin",
     "CheckpointId",
     "Database",
     "DatasetId",
@@ -50,15 +48,13 @@ async def _runtime(request: Request) -> Runtime:
 Service = Annotated[Runtime, Depends(_runtime)]
 
 
-async def _admit(
-    needed: SecurityScopes, request: Request, runtime: Service, _: Annotated[Any, Depends(_bearer)]
-) -> Caller:
+async def _admit(needed: SecurityScopes, request: Request, _: Annotated[Any, Depends(_bearer)]) -> Caller:
     """Who calls, once the key, its scopes and the names of the query's parameters are right.
 
     It borrows a connection of its own and gives it back: what comes next may be a body that takes minutes.
     """
     key = _key_of(request)
-    caller = await runtime.read(partial(authenticate, key=key))
+    caller = await runtime_of(request).singly(partial(authenticate, key=key))
     if caller is None:
         raise UnauthenticatedError("this key does not work", True)
     if not caller.scopes.issuperset(needed.scopes):
@@ -110,16 +106,6 @@ async def _connection(runtime: Service) -> AsyncIterator[Connection]:
 # "function": the commit happens before the reply is sent. With FastAPI's own default a failing commit comes after it,
 # and the caller holds a 201 for a job that does not exist.
 Database = Annotated[Connection, Depends(_connection, scope="function")]
-
-
-async def _seat(runtime: Service) -> AsyncIterator[Callable[[], AbstractContextManager[Connection]]]:
-    async with runtime.seat() as begin:
-        yield begin
-
-
-# For the routes that are asked most: the route begins and ends its transaction itself, on its own thread, which spares
-# two changes of thread.
-Begin = Annotated[Callable[[], AbstractContextManager[Connection]], Depends(_seat, scope="function")]
 
 
 async def _paging(

@@ -125,7 +125,7 @@ async def _stream(runtime: Runtime, blob: Blob, span: _Span, first: list[bytes])
     while chunks:
         start, stop = stop, _next_stop(stop, span.stop)
         read = partial(_read, blob=blob, start=start, stop=stop)
-        coming = asyncio.ensure_future(runtime.read(read)) if start < span.stop else None
+        coming = asyncio.ensure_future(runtime.singly(read)) if start < span.stop else None
         if coming is not None:
             # A client may leave before anybody waits for it: then its failure is nobody's.
             coming.add_done_callback(lambda done: done.cancelled() or done.exception())

@@ -33,15 +33,15 @@ class Runtime:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.engine = engine_of(settings, pool_size=POOL_SIZE)
-        # The same connections; a statement alone is spared the trips for BEGIN and COMMIT.
-        self.single = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        # The same connections, each statement a transaction of its own.
+        self._single = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self.redis: Redis = Redis.from_url(
             settings.redis_url.get_secret_value(), socket_timeout=2.0, socket_connect_timeout=2.0
         )
         self.parses = anyio.CapacityLimiter(PARSES_AT_ONCE)
         # The first use of a sample is worth one parse, not one for each request that waits for it.
         self.sample_lock = threading.Lock()
-        self._connections = anyio.Semaphore(POOL_SIZE)
+        self._connections = anyio.Semaphore(POOL_SIZE, fast_acquire=True)
         self._cursors: Cursors | None = None
 
     @property
@@ -50,29 +50,32 @@ class Runtime:
         return self.settings.silent_seconds
 
     @asynccontextmanager
-    async def seat(self) -> AsyncIterator[Callable[[], AbstractContextManager[Connection]]]:
-        """A place for one connection, and what begins a transaction on it: for a caller with a thread of its own.
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A connection whose transaction ends with the block.
 
         Who finds no connection waits here, without a thread: threads blocked in the pool could otherwise keep the
         holders of its connections from running, and everybody would wait for everybody until the pool's timeout.
         """
-        async with self._connections:
-            yield self.engine.begin
-
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
-        """A connection whose transaction ends with the block."""
-        async with self.seat() as begin, contextmanager_in_threadpool(begin()) as connection:
+        async with self._connections, contextmanager_in_threadpool(self.engine.begin()) as connection:
             yield connection
 
-    async def read(self, query: Callable[[Connection], T]) -> T:
-        """What one query finds; it needs no transaction, and one thread from beginning to end."""
-        async with self._connections:
-            return await run_in_threadpool(self._read, query)
+    async def within(self, work: Callable[[Connection], T]) -> T:
+        """`work` in a transaction of its own, on one thread from beginning to end: two changes of thread less."""
+        return await self._threaded(self.engine.begin, work)
 
-    def _read(self, query: Callable[[Connection], T]) -> T:
-        with self.single.connect() as connection:
-            return query(connection)
+    async def singly(self, query: Callable[[Connection], T]) -> T:
+        """The same for statements of which each stands alone: without the trips for BEGIN and COMMIT."""
+        return await self._threaded(self._single.connect, query)
+
+    async def _threaded(
+        self, connect: Callable[[], AbstractContextManager[Connection]], work: Callable[[Connection], T]
+    ) -> T:
+        def run() -> T:
+            with connect() as connection:
+                return work(connection)
+
+        async with self._connections:
+            return await run_in_threadpool(run)
 
     def cursors(self, connection: Connection) -> Cursors:
         """Signs and checks page cursors, with the key of this database."""

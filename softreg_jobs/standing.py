@@ -9,6 +9,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     DateTime,
+    FromClause,
     Interval,
     Select,
     bindparam,
@@ -51,12 +52,19 @@ def get_standing(connection: Connection, tenant_id: str, job_id: str, *, alive_s
     return Standing(Job(**values), transitions, jobs_ahead, has_worker)
 
 
-def ahead_of(priority: ColumnElement[int], run_after: ColumnElement[Any], job_id: ColumnElement[str]) -> Select[Any]:
-    """Within a larger query: how many queued jobs are claimed before one of this priority, time and id."""
+def ahead_of(
+    priority: ColumnElement[int], run_after: ColumnElement[Any], job_id: ColumnElement[str], within: FromClause
+) -> ColumnElement[int]:
+    """Within a larger query over `within`: how many queued jobs are claimed before one of this priority, time and id.
+
+    Two counts, each a stretch of jobs_queue_idx; with an OR between them every job that waits would be looked at.
+    """
     other = jobs.alias("other")
     is_earlier = func.row(other.c.run_after, other.c.id) < func.row(run_after, job_id)
-    is_ahead = (other.c.priority > priority) | ((other.c.priority == priority) & is_earlier)
-    return select(func.count()).select_from(other).where(other.c.state == _QUEUED, is_ahead)
+    waiting = select(func.count()).select_from(other).where(other.c.state == _QUEUED)
+    urgent = waiting.where(other.c.priority > priority).correlate(within).scalar_subquery()
+    peers = waiting.where(other.c.priority == priority, is_earlier).correlate(within).scalar_subquery()
+    return urgent + peers
 
 
 def _standing_select() -> Select[Any]:
@@ -65,7 +73,7 @@ def _standing_select() -> Select[Any]:
     )
     course = course.order_by(job_events.c.seq).correlate(jobs)
     is_queued = jobs.c.state == _QUEUED
-    ahead = ahead_of(jobs.c.priority, jobs.c.run_after, jobs.c.id).correlate(jobs).scalar_subquery()
+    ahead = ahead_of(jobs.c.priority, jobs.c.run_after, jobs.c.id, jobs)
     return full_select(
         func.array(course.with_only_columns(job_events.c.data).scalar_subquery(), type_=ARRAY(JSONB)).label("course"),
         func.array(course.with_only_columns(job_events.c.at).scalar_subquery(), type_=ARRAY(DateTime(True))).label(

@@ -180,6 +180,13 @@ jobs = Table(
         "id",
         postgresql_where=text("state = 'queued'"),
     ),
+    Index(
+        "jobs_queue_idx",
+        text("priority DESC"),
+        "run_after",
+        "id",
+        postgresql_where=text("state = 'queued'"),
+    ),
     Index("jobs_tenant_id_id_idx", "tenant_id", "id"),
     Index("jobs_tenant_open_idx", "tenant_id", postgresql_where=text("state IN ('queued', 'paused')")),
 )

@@ -13,11 +13,11 @@ from fastapi.responses import JSONResponse
 from sqlalchemy import Connection
 
 from api.body import JsonBody, NoBody
-from api.deps import Begin, Database, JobId, Paging, Reader, Service, Writer
+from api.deps import Database, JobId, Paging, Reader, Service, Writer
 from api.downloads import matches
 from api.openapi import JOB_BODY, problems
 from api.refusals import MalformedRequestError
-from api.runtime import Runtime
+from api.runtime import Runtime, runtime_of
 from api.schemas.base import PREFIX
 from api.schemas.jobs import JobList, JobReply, job_reply, job_summary
 from api.submission import Submission
@@ -47,15 +47,9 @@ IdempotencyKey = Annotated[
         **problems(400, 408, 409, 413, 415, 429),
     },
 )
-def create(
-    request: Request,
-    caller: Writer,
-    body: JsonBody,
-    runtime: Service,
-    begin: Begin,
-    idempotency_key: IdempotencyKey = None,
-) -> Response:
+async def create(request: Request, caller: Writer, body: JsonBody, idempotency_key: IdempotencyKey = None) -> Response:
     """Submit a job."""
+    runtime = runtime_of(request)
 
     def submit(connection: Connection) -> JobReply:
         new = Submission(runtime, connection, caller.tenant_id, request.state.request_id).checked(body)
@@ -64,14 +58,17 @@ def create(
 
     if idempotency_key is None:
         # One statement writes everything, so there is no transaction around it whose lock others would wait for.
-        with runtime.single.connect() as connection:
-            reply = submit(connection)
-        content = reply.model_dump_json()
-        return Response(content, 201, {"Location": reply.urls["self"]}, media_type="application/json")
-    with begin() as connection:
-        stored = _once(connection, caller.tenant_id, idempotency_key, body, partial(submit, connection))
+        place, content = await runtime.singly(lambda connection: _written(submit(connection)))
+        return Response(content, 201, {"Location": place}, media_type="application/json")
+    stored = await runtime.within(
+        lambda connection: _once(connection, caller.tenant_id, idempotency_key, body, partial(submit, connection))
+    )
     headers = {"Location": stored.body["urls"]["self"]} | ({"Idempotent-Replayed": "true"} if stored.is_replay else {})
     return JSONResponse(stored.body, stored.status, headers)
+
+
+def _written(reply: JobReply) -> tuple[str, str]:
+    return reply.urls["self"], reply.model_dump_json()
 
 
 def _once(
@@ -120,13 +117,13 @@ def list_all(
     responses={304: {"description": "Not Modified"}, **problems(404)},
 )
 async def get(
-    caller: Reader,
-    runtime: Service,
-    job_id: JobId,
-    if_none_match: Annotated[str | None, Header()] = None,
+    request: Request, caller: Reader, job_id: JobId, if_none_match: Annotated[str | None, Header()] = None
 ) -> Response:
     """One job. Its ETag covers all but `durations`, which change by themselves."""
-    content, tag = await runtime.read(lambda connection: _tagged(_found(runtime, connection, caller.tenant_id, job_id)))
+    runtime = runtime_of(request)
+    content, tag = await runtime.singly(
+        lambda connection: _tagged(_found(runtime, connection, caller.tenant_id, job_id))
+    )
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
     if if_none_match is not None and matches(if_none_match, tag):
         return Response(status_code=304, headers=headers)

@@ -24,8 +24,8 @@ NOTES = (
     "Medians over rounds, our side and the peer's in turn; a ratio is the median of the rounds' ratios, so that what "
     "slows the machine for a while slows both.",
     "Rates: 8 connections that stay open, from a process of its own with nothing but sockets. Our jobs are submitted "
-    "for a device that no worker has, so that they wait and training takes nothing from either side; the queue grows "
-    "from round to round.",
+    "for a device that no worker has, so that they wait and training takes nothing from either side; they are "
+    "cancelled after each round, which is not timed.",
     "submit to done: a poll every 5 ms until the reply says so. Pick-up is what the job's own history says, from its "
     "submit to its start, in whole milliseconds.",
     "Transfers: MiB/s over one connection, two files a round; the api's memory is its peak resident size during all of "

@@ -79,7 +79,7 @@ def _client(plan: Plan, answers: list[tuple[int, float]]) -> None:
     headers = {"Content-Type": "application/json", **plan.get("headers", {})}
     with socket.create_connection((_HOST, plan["port"])) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        buffer = b""
+        buffer, made = b"", []
         for _ in range(plan["requests"]):
             if plan.get("with_key"):
                 headers["Idempotency-Key"] = uuid.uuid4().hex
@@ -88,8 +88,15 @@ def _client(plan: Plan, answers: list[tuple[int, float]]) -> None:
             status, length, buffer = _answer(connection, buffer)
             while len(buffer) < length:
                 buffer += connection.recv(2**16)
-            buffer = buffer[length:]
             answers.append((status, time.perf_counter() - started))
+            made.append(buffer[:length])
+            buffer = buffer[length:]
+        for answer in made if plan.get("cancel") else ():
+            path = json.loads(answer)["urls"]["cancel"]
+            connection.sendall(_head("POST", path, headers, 0))
+            _, length, buffer = _answer(connection, b"")
+            while len(buffer) < length:
+                buffer += connection.recv(2**16)
 
 
 def _measured(plan: Plan) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def requests(service: Service, peer: Mlflow, rounds: int, count: int) -> Iterato
     """Submit against create run, get against get run."""
     ours = {"port": service.port, "headers": service.headers, "clients": CLIENTS, "requests": count}
     theirs = {"clients": CLIENTS, "requests": max(count // 4, 1)}
-    submit = {**ours, "method": "POST", "path": "/v1/jobs", "body": _WAITING, "status": 201}
+    submit = {**ours, "method": "POST", "path": "/v1/jobs", "body": _WAITING, "status": 201, "cancel": True}
     plans = submit, {**submit, "with_key": True}, {**peer.create_plan(), **theirs}
     found = [[run_apart(plan) for plan in plans] for _ in range(rounds + 1)]
     plain, keyed, created = (list(side) for side in zip(*found[1:], strict=True))

@@ -145,7 +145,7 @@ def _submit_statement() -> Select[Any]:
     first = select(born.c.id, literal(1), literal(0), literal("state"), literal("info"), data)
     event = insert(job_events).from_select(["job_id", "seq", "fence", "type", "level", "data"], first)
     bell = insert(outbox).from_select(["topic", "key"], select(literal("doorbell"), born.c.device_kind))
-    ahead = ahead_of(born.c.priority, born.c.run_after, born.c.id).correlate(born)
+    ahead = ahead_of(born.c.priority, born.c.run_after, born.c.id, born)
     has_worker = has_taker(born.c.device_kind, bindparam("alive", type_=Interval))
     event_row = event.returning(job_events.c.at).cte("event")
     return (
@@ -153,7 +153,7 @@ def _submit_statement() -> Select[Any]:
             waiting.c.waiting,
             born.c.created_at,
             event_row.c.at,
-            ahead.scalar_subquery().label("jobs_ahead"),
+            ahead.label("jobs_ahead"),
             has_worker.label("has_worker"),
             now().label("read_at"),
         )
