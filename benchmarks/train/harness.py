@@ -97,13 +97,23 @@ class Clock:
         return (last[0] - first[0]) / count, (last[1] - first[1]) / count
 
 
-def main(train: Callable[[Job, Clock], Weights], *, models: int = 1) -> None:
+def _nothing() -> dict[str, NDArray[Any]]:
+    return {}
+
+
+def main(
+    train: Callable[[Job, Clock], Weights],
+    *,
+    models: int = 1,
+    more: Callable[[], dict[str, NDArray[Any]]] = _nothing,
+) -> None:
     """Train as often as the command line asks, and write seconds and last weights.
 
     Args:
         train: trains `job.epochs` epochs from `job.weights`, tells the clock of each, and returns the last weights
             (of one of its models).
         models: that it trains at once.
+        more: what else goes into the result, asked after the last run.
     """
     job_path, result_path, repeats = sys.argv[1:4]
     job = Job.read(Path(job_path))
@@ -116,4 +126,4 @@ def main(train: Callable[[Job, Clock], Weights], *, models: int = 1) -> None:
     arrays = dict(zip(("hidden", "hidden_bias", "output", "output_bias"), weights, strict=True))
     # Of the whole runs the first: the others find compiled functions in memory.
     arrays |= {"seconds": np.array(seconds), "whole_s": np.array(whole[0]), "models": np.array(models)}
-    np.savez(Path(result_path), allow_pickle=False, **arrays)
+    np.savez(Path(result_path), allow_pickle=False, **arrays, **more())

@@ -28,6 +28,15 @@ SIDES = {
     "eager": Side("softreg, eager", ("benchmarks.train.ours", "eager"), False, True, 2),
     "compiled": Side("softreg, compiled", ("benchmarks.train.ours", "compiled"), False, True, 5),
     "auto": Side("softreg, auto", ("benchmarks.train.ours", "auto"), False, True, 2),
+    "pack_alphas": Side("softreg, 64 alphas packed, eager", ("benchmarks.train.packs", "alphas"), False, True),
+    "pack_learning_rates": Side(
+        "softreg, 64 learning rates packed, eager", ("benchmarks.train.packs", "learning_rates"), False, True
+    ),
+    "pack_folds": Side("softreg, 5 folds x 13 seeds packed, eager", ("benchmarks.train.packs", "folds"), False, True),
+    "pack_seeds": Side("softreg, 64 seeds packed, eager", ("benchmarks.train.packs", "seeds"), False, True),
+    "pack_dropout": Side(
+        "softreg, 64 seeds with dropout packed, eager", ("benchmarks.train.packs", "dropout"), False, True
+    ),
     "plain": Side("bare torch loop, fused Adam, no metrics", (f"{_PEERS}.plain",), False, True, 2),
     "keras": Side("Keras on TensorFlow", (f"{_PEERS}.keras_fit",), True, False),
     "lightning": Side("Lightning", (f"{_PEERS}.lightning_trainer",), True, False),
@@ -61,5 +70,11 @@ ASKED = (
     Asked("compiled", "keras", ">= 40"),
     Asked("compiled", "lightning", ">= 20"),
     Asked("compiled", "jax", ">= 0.6"),
+    Asked("pack_alphas", "plain", ">= 11"),
+    Asked("pack_alphas", "keras", ">= 60"),
+    Asked("pack_learning_rates", "plain", ">= 6"),
+    Asked("pack_folds", "plain", ">= 6"),
+    Asked("pack_seeds", "plain", ">= 6"),
+    Asked("pack_dropout", "plain", ">= 6"),
     Asked("auto", "eager", ">= 0.95", is_whole=True),
 )
