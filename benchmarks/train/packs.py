@@ -50,7 +50,8 @@ class Losses:
 
 def members_of(kind: str, count: int, epochs: int) -> tuple[list[TrainSpec], list[PreparedData]]:
     """Specs and data; members with the same split share their data."""
-    specs, data, known = [], [], {}
+    specs, data = [], []
+    known: dict[str, PreparedData] = {}
     for index in range(count):
         changes = KINDS[kind](index)
         training = {"engine": "eager"} | changes.get("training", {})
