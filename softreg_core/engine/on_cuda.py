@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 
 from softreg_core.data.part import Part
 from softreg_core.engine.advance import Chosen, Job
@@ -19,13 +20,14 @@ _FEW_STEPS = 200
 _LARGE_STEP = 2e11
 
 
-def choose_on_cuda(job: Job, by: Record = record) -> Chosen:
+def choose_on_cuda(job: Job, by: Record | None = None) -> Chosen:
     """Recorded where that was asked for, or where launches are what a step waits for; else eager.
 
     Args:
         job: whose steps are to be taken.
-        by: what records.
+        by: what records; CUDA on the job's device when not given.
     """
+    by = by or partial(record, device=job.device)
     engine = job.spec.training.engine
     told = f"engine '{engine}'"
     if engine == "eager":

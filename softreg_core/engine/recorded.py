@@ -109,7 +109,8 @@ class Recorded:
             is_last = self._last is not None and step == job.steps_per_epoch - 1
             one = self._last if is_last else self._full
             assert one is not None  # noqa: S101  for mypy: there is one for each step
-            one[0].noise.fill(seed_of(job.spec.training.seed, "dropout", epoch * job.steps_per_epoch + step, 0))
+            if one[0].noise.is_drawn:
+                one[0].noise.fill(seed_of(job.spec.training.seed, "dropout", epoch * job.steps_per_epoch + step, 0))
             one[1]()
         series = (self._full or self._last)[0].series  # type: ignore[index]
         return place.sums_CP[: stop - start, : len(series)].cpu().numpy()
@@ -187,9 +188,12 @@ class _Uniforms:
         self._next += 1
         return self._drawn[self._next - 1]
 
+    @property
+    def is_drawn(self) -> bool:
+        return bool(self._drawn)
+
     def fill(self, seed: int) -> None:
-        if self._drawn:
-            self._generator.manual_seed(seed)
+        self._generator.manual_seed(seed)
         for drawn in self._drawn:
             torch.rand(drawn.shape, generator=self._generator, out=drawn)
 

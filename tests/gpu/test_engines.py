@@ -10,6 +10,8 @@ from softreg_core.engine.manifest import deterministic
 from softreg_core.engine.room import memory_of
 from softreg_core.errors import ResourceError
 
+# Torch warns of each operation that has no deterministic algorithm, and goes on.
+pytestmark = pytest.mark.filterwarnings("ignore:.*determinis")
 CUDA = torch.device("cuda")
 
 

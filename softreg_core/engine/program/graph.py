@@ -18,12 +18,24 @@ after a call of the second, which puts back what counts on."""
 _WARM_UPS = 3
 
 
-def record(work: Callable[[], None], back: Callable[[], None]) -> Callable[[], None]:
-    """By CUDA, on the current device.
+def record(
+    work: Callable[[], None], back: Callable[[], None], device: torch.device | None = None
+) -> Callable[[], None]:
+    """By CUDA; see `Record`.
+
+    Args:
+        work: is recorded.
+        back: see `Record`.
+        device: that works; the current one when not given.
 
     Raises:
         RuntimeError: something in it cannot be recorded, as a look at a value.
     """
+    with torch.cuda.device(device):
+        return _recorded(work, back)
+
+
+def _recorded(work: Callable[[], None], back: Callable[[], None]) -> Callable[[], None]:
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):

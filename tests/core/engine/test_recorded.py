@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from softreg_core.data.arrays import table_from_arrays
 from softreg_core.engine import CheckpointDue, EpochEnded, Finished, loop, train
 from softreg_core.engine.advance import Chosen
 from softreg_core.engine.on_cuda import choose_on_cuda
+from softreg_core.engine.program import graph
 from softreg_core.engine.recorded import Recorded
 from softreg_core.engine.run import Run
 
@@ -204,3 +207,54 @@ def test_a_cpu_that_is_asked_for_recorded_steps_says_that_it_has_none(blobs, rea
     (ended,) = (event for event in train(spec, data) if isinstance(event, EpochEnded))
     assert [(advice.code, advice.pointer) for advice in ended.advice] == [("other_engine", "/training/engine")]
     assert "runs on CUDA only" in ended.advice[0].message
+
+
+class FakeGpu:
+    """Stands for torch.cuda, and notes what is asked of it."""
+
+    def __init__(self, asked):
+        self.asked = asked
+
+    def Stream(self):  # noqa: N802  torch's name
+        return self
+
+    def CUDAGraph(self):  # noqa: N802  torch's name
+        return self
+
+    def wait_stream(self, _):
+        self.asked.append("wait")
+
+    def current_stream(self):
+        return self
+
+    def synchronize(self):
+        self.asked.append("synchronize")
+
+    def replay(self):
+        self.asked.append("replay")
+
+    @contextmanager
+    def device(self, device):
+        self.asked.append(f"device {device}")
+        yield
+
+    @contextmanager
+    def stream(self, _):
+        yield
+
+    @contextmanager
+    def graph(self, _, *, stream):
+        assert stream is self
+        self.asked.append("begin")
+        yield
+        self.asked.append("end")
+
+
+def test_a_step_is_warmed_up_beside_and_recorded_once(monkeypatch):
+    asked = []
+    monkeypatch.setattr(graph.torch, "cuda", FakeGpu(asked))
+    replay = graph.record(lambda: asked.append("work"), lambda: asked.append("back"), torch.device("cuda", 1))
+    warm = ["back", "work"] * 3
+    assert asked == ["device cuda:1", "wait", *warm, "wait", "begin", "work", "end", "synchronize"]
+    replay()
+    assert asked[-1] == "replay"
