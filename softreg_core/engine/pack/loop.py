@@ -152,6 +152,7 @@ class _Loop:
         for index, reason in reasons.items():
             member = self._active.get(index)
             if member is not None:
+                self._pack.complete(member)
                 yield from self._guarded(member, stopped(member, reason))
                 self._active.pop(index, None)
 
@@ -172,10 +173,12 @@ class _Loop:
     def _ended(self, member: Member) -> Iterator[TrainEvent]:
         yield member.end_epoch(keep_step_losses=self._keeps)
         if member.epoch % member.spec.checkpoints.every_epochs == 0 or member.is_over:
+            self._pack.complete(member)
             yield from unstored(member)
 
     def _finish(self, member: Member) -> Told:
         del self._active[member.index]
+        self._pack.complete(member)
         yield member.index, member.finish()
 
     def _guarded(self, member: Member, events: Iterator[TrainEvent]) -> Told:
@@ -184,7 +187,7 @@ class _Loop:
             for event in events:
                 yield member.index, event
         except NonFiniteLossError as error:
-            self._pack.recall(member)
+            self._pack.complete(member, has_failed=True)
             for event in unstored(member):
                 yield member.index, event
             self._active.pop(member.index, None)

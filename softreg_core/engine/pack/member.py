@@ -57,6 +57,10 @@ class Member(Run):
         self.is_sound = True
         self.is_light = False
         """The last epoch's state is kept without its tensors."""
+        self.has_light_best = False
+        """The best epoch's is."""
+        self.has_new_best = False
+        """It was the last one, and the pack has not copied it yet."""
         self.found: Mapping[str, float] = {}
 
     @property
@@ -139,37 +143,39 @@ class Member(Run):
         return None if scaling is None else torch.from_numpy(scaling.scale).to(self.device)
 
     def capture(self) -> TrainingState:
-        """As of a run alone; but at the end of an epoch that is not the best and not stored, without tensors.
+        """As of a run alone; but at the end of an epoch whose state is not stored, without tensors.
 
-        A pack copies those of all members at once, and `remember` takes them from there if they are needed.
+        The pack copies those of all members at once, and `fill` takes them from there if they are needed.
         """
+        is_best = self.best.best is not None and self.best.best.step == self.step
         if self.last_good is not None and self.last_good.step == self.step:
             if self.is_light:
-                self.last_good = self._captured(self._stepper.live().copied("cpu"))
+                self.last_good = self._whole(self.last_good)
                 self.is_light = False
             return self.last_good
-        is_best = self.best.best is not None and self.best.best.step == self.step
-        is_due = self.is_over or self.epoch % self.spec.checkpoints.every_epochs == 0
         if self.step_in_epoch:
             return super().capture()
-        self.is_light = not is_best and not is_due
+        is_due = self.is_over or self.epoch % self.spec.checkpoints.every_epochs == 0
+        self.is_light = not is_due
+        if is_best:
+            self.has_light_best = self.has_new_best = self.is_light
         return self._captured(Captured({}, {}, {}, {}, {})) if self.is_light else super().capture()
 
-    def remember(
-        self,
-        trained: Mapping[str, Tensor],
-        buffers: Mapping[str, Tensor],
-        moments: Mapping[str, Mapping[str, Tensor]],
-        count: Tensor,
-    ) -> None:
-        """Make the last epoch's state whole; the arguments are those of `Stepper.adopt`."""
-        self._stepper.adopt(trained, buffers, moments, count)
-        found = self._stepper.live().copied("cpu")
+    def fill_best(self) -> None:
+        """Put the tensors that the stepper stands on into the best epoch's state."""
+        if self.best.state is not None:
+            self.best.state = self._whole(self.best.state)
+        self.has_light_best = False
+
+    def fill_last(self) -> None:
+        """Put them into the last epoch's."""
         if self.last_good is not None:
-            self.last_good = replace(
-                self.last_good, model=found.model, loss=found.loss, optimizer=found.optimizer, more=found.more
-            )
+            self.last_good = self._whole(self.last_good)
         self.is_light = False
+
+    def _whole(self, state: TrainingState) -> TrainingState:
+        found = self._stepper.live().copied("cpu")
+        return replace(state, model=found.model, loss=found.loss, optimizer=found.optimizer, more=found.more)
 
     def _validated(self) -> dict[str, float]:
         return dict(self.found)

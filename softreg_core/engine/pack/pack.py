@@ -39,6 +39,10 @@ class Pack:
         self.members = list(members)
         self._names = names_of(members)
         self._stack = Stack([member.stepper for member in members], template)
+        self._best: Stack | None = None
+        self._last: Stack | None = None
+        """Copies, where members of themselves keep none: of the best epoch of each, and of the last one."""
+        self._adopt()
         self._program = PackProgram(model.spec, model.stepper.objective)
         self._numbers = PackedNumbers(self._names, members)
         self._update = PackedUpdate(model.spec)
@@ -58,11 +62,15 @@ class Pack:
         self.step, self.step_in_epoch, self.epoch = model.step, model.step_in_epoch, model.epoch
         self.steps_per_epoch = model.steps_per_epoch
 
+    def _adopt(self) -> None:
+        self._stack.count = self._stack.count.clone()  # members that left keep the one that they have
+        for place, member in enumerate(self.members):
+            self._stack.lend(place, member.stepper, self._stack.count)
+
     def begin_epoch(self) -> None:
         """Before the first step, and before that of each epoch; an epoch may be begun in the middle."""
         self._numbers.begin(self.step, self.steps_per_epoch - self.step_in_epoch)
-        if any(member.is_light for member in self.members):
-            self._stack.mark()
+        self._remember()
         self._batches = self._rows(self.epoch, self.step_in_epoch)
 
     def take_step(self) -> None:
@@ -108,10 +116,26 @@ class Pack:
         for member, metrics, is_sound in pairs:
             member.evaluated(metrics, is_sound=is_sound)
 
-    def recall(self, member: Member) -> None:
-        """Let a member that failed have the state of the last epoch's end, where it kept none itself."""
-        if member.is_light:
-            member.remember(*self._stack.kept(self.members.index(member)))
+    def _remember(self) -> None:
+        """Copy what members have not copied of the epoch that has ended."""
+        bests = [place for place, member in enumerate(self.members) if member.has_new_best]
+        if bests:
+            self._best = self._stack.copied(self._best, bests)
+        for place in bests:
+            self.members[place].has_new_best = False
+        if any(member.is_light for member in self.members):
+            self._last = self._stack.copied(self._last, range(len(self.members)))
+
+    def complete(self, member: Member, *, has_failed: bool = False) -> None:
+        """Let a member whose states will be told of have their tensors."""
+        place, best = self.members.index(member), member.best.best
+        if self._best is not None and best is not None and member.has_light_best:
+            self._best.lend(place, member.stepper, torch.tensor(float(best.step)))
+            member.fill_best()
+        if self._last is not None and has_failed and member.is_light:
+            self._last.lend(place, member.stepper, torch.tensor(float(self.step - self.step_in_epoch)))
+            member.fill_last()
+        self._stack.lend(place, member.stepper, self._stack.count)
 
     def look(self) -> None:
         """Let every member know whether its weights are finite."""
@@ -130,7 +154,10 @@ class Pack:
         kept = {id(member) for member in active}
         places = [place for place, member in enumerate(self.members) if id(member) in kept]
         self.members = [self.members[place] for place in places]
-        self._stack.keep(places)
+        self._stack = self._stack.keep(places)
+        self._best = None if self._best is None else self._best.keep(places)
+        self._last = None
+        self._adopt()
         self._rows.keep(places)
         self._noise.begin([member.spec.training.seed for member in self.members])
         self._measure.begin(self.members, self._names)

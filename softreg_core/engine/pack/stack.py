@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -16,15 +17,13 @@ from softreg_core.errors import Problem, SpecError
 __all__ = ["Stack"]
 
 Tensors = dict[str, Tensor]
-Place = tuple[Tensors, Tensors, dict[str, Tensors], Tensor]
-"""What `Stepper.adopt` takes: of what is trained, buffers, moments, and the counter."""
 
 
 class Stack:
-    """Tensors of all members; each member's own network, loss and optimiser stand on its part of them."""
+    """Tensors of all members, of which each member's own network, loss and optimiser may stand on its part."""
 
     def __init__(self, steppers: Sequence[Stepper], template: int) -> None:
-        """Take over where the steppers stand.
+        """Copy where the steppers stand.
 
         Args:
             steppers: the members', at one and the same step.
@@ -49,49 +48,51 @@ class Stack:
         }
         self.count = standings[template].steps.to(torch.float32)
         """(): steps that the optimisers have done, on the CPU."""
-        self._steppers = list(steppers)
-        self._marked: Place = ({}, {}, {}, self.count)
-        self._adopt()
-
-    @property
-    def members(self) -> int:
+        self.members = len(steppers)
         """M."""
-        return len(self._steppers)
 
     def is_finite(self) -> list[bool]:
         """Of each member, whether every trained parameter is; waits for the device."""
-        # The largest of all is NaN where any is.
-        largest = [torch.linalg.vector_norm(t.reshape(self.members, -1), torch.inf, 1) for t in self.trained.values()]
-        return list(torch.stack(largest).isfinite().all(0).tolist())
+        flat = [tensor.reshape(self.members, -1) for tensor in self.trained.values()]
+        # A sum is finite only where every number is; one that overflowed is looked at again.
+        if bool(torch.stack([tensor.sum(1) for tensor in flat]).isfinite().all()):
+            return [True] * self.members
+        return list(torch.stack([tensor.isfinite().all(1) for tensor in flat]).all(0).tolist())
 
-    def mark(self) -> None:
-        """Keep a copy of where all members stand."""
-        copied = [{name: t.clone() for name, t in group.items()} for group in (self.trained, self.buffers)]
-        moments = {name: {q: t.clone() for q, t in kept.items()} for name, kept in self.moments.items()}
-        self._marked = copied[0], copied[1], moments, self.count.clone()
+    def copied(self, other: Stack | None, places: Sequence[int]) -> Stack:
+        """A stack that has these members as they stand here, and the rest as it had it; `other` itself if given."""
+        if other is None or other.members != self.members:
+            made = copy.copy(self)
+            made.trained, made.buffers, made.moments = self._mapped(torch.clone)
+            return made
+        some = self._index(places)
+        for mine, others in zip(self.tensors(), other.tensors(), strict=True):
+            others.index_copy_(0, some, mine.index_select(0, some))
+        return other
 
-    def kept(self, place: int) -> Place:
-        """Where a member stood at the last mark; views."""
-        return _at(place, *self._marked)
+    def lend(self, place: int, stepper: Stepper, count: Tensor) -> None:
+        """Let a stepper stand here; `count` are the steps that its optimiser had done, float32 ()."""
+        trained, buffers, moments = self._mapped(lambda tensor: tensor[place])
+        stepper.adopt(trained, buffers, moments, count)
 
-    def keep(self, places: Sequence[int]) -> None:
-        """Leave all other members out."""
-        some = torch.tensor(places, device=next(iter(self.trained.values())).device)
-        self.trained, self.buffers = ({n: t[some] for n, t in group.items()} for group in (self.trained, self.buffers))
-        self.moments = {name: {q: t[some] for q, t in kept.items()} for name, kept in self.moments.items()}
-        self.count = self.count.clone()  # the others' states keep the one that they have
-        self._steppers = [self._steppers[place] for place in places]
-        self._adopt()
+    def keep(self, places: Sequence[int]) -> Stack:
+        """A stack of these members alone."""
+        made, some = copy.copy(self), self._index(places)
+        made.trained, made.buffers, made.moments = self._mapped(lambda tensor: tensor[some])
+        made.members = len(places)
+        return made
 
-    def _adopt(self) -> None:
-        for place, stepper in enumerate(self._steppers):
-            stepper.adopt(*_at(place, self.trained, self.buffers, self.moments, self.count))
+    def _index(self, places: Sequence[int]) -> Tensor:
+        return torch.tensor(places, device=next(iter(self.trained.values())).device)
 
+    def tensors(self) -> list[Tensor]:
+        """All that a step changes, in order."""
+        moments = [tensor for kept in self.moments.values() for tensor in kept.values()]
+        return [*self.trained.values(), *self.buffers.values(), *moments]
 
-def _at(place: int, trained: Tensors, buffers: Tensors, moments: dict[str, Tensors], count: Tensor) -> Place:
-    """Of one member."""
-    mine, others = ({name: tensor[place] for name, tensor in group.items()} for group in (trained, buffers))
-    return mine, others, {n: {q: tensor[place] for q, tensor in kept.items()} for n, kept in moments.items()}, count
+    def _mapped(self, change: Callable[[Tensor], Tensor]) -> tuple[Tensors, Tensors, dict[str, Tensors]]:
+        trained, buffers = ({n: change(t) for n, t in group.items()} for group in (self.trained, self.buffers))
+        return trained, buffers, {name: {q: change(t) for q, t in kept.items()} for name, kept in self.moments.items()}
 
 
 def _stacked(tensors: Sequence[Tensor]) -> Tensor:
