@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from softreg_core.data.part import Part
@@ -92,7 +93,7 @@ class Objective(nn.Module):
         """The first half of `forward`: what the network says."""
         return self._forward(rows, step, piece)
 
-    def terms(self, seen: Perturbed, predicted: Predicted, step: int) -> Terms:
+    def terms(self, seen: Perturbed, predicted: Predicted, step: int, *, has_penalties: bool = True) -> Terms:
         """The second half of `forward`: what that costs."""
         weight = self.weight(seen.rows)
 
@@ -101,15 +102,32 @@ class Objective(nn.Module):
             return parts
 
         parts = seen.parts(loss_of)
-        of_examples, of_weights = self._penalties(seen, predicted, step) if self._strengths else ({}, {})
+        none: tuple[dict[str, Tensor], dict[str, Tensor]] = ({}, {})
+        is_penalised = has_penalties and bool(self._strengths)
+        of_examples, of_weights = self._penalties(seen, predicted, step) if is_penalised else none
         alpha = 0.0 if parts.divergence is None else self.loss.weight_of_divergence(step)
         return Terms(parts, weight, of_examples, of_weights, alpha, self.loss.weighing.is_convex)
 
     def closed_gradient(self) -> ClosedGradient | None:
-        """The gradient of the loss by its closed form, where there is one and nothing else is minimised."""
-        is_alone = self._class_weight_K is None and not self._strengths and not self._forward.is_half
+        """The gradient of the loss by its closed form, where there is one and rows are not penalised or weighed."""
+        is_alone = self._class_weight_K is None and not self._forward.is_half
+        is_alone = is_alone and "label_smoothing" not in self._strengths
         is_on_cpu = all(parameter.device.type == "cpu" for parameter in self.net.parameters())
         return closed_gradient(self._loss_spec, self.loss, is_on_cpu=is_on_cpu) if is_alone else None
+
+    @torch.no_grad()
+    def penalise(self) -> dict[str, Tensor]:
+        """The penalties of the weights, scalars; their gradients are added to those that the weights have."""
+        weights: list[Tensor] = [self.net.get_parameter(name) for name in self._penalised] if self._strengths else []
+        found = {}
+        for name, strength in self._strengths.items():
+            if name == "l1" and weights:
+                found[name] = l1(weights, strength)
+                torch._foreach_add_(_gradients(weights), torch._foreach_sign(weights), alpha=float(strength))  # noqa: SLF001
+            elif name == "l2" and weights:
+                found[name] = l2(weights, strength)
+                torch._foreach_add_(_gradients(weights), weights, alpha=float(strength))
+        return found
 
     def weight(self, rows: Part) -> Tensor | None:
         """(B,): the rows' weights times those of their classes; None when all weigh the same."""
@@ -141,3 +159,11 @@ class Objective(nn.Module):
             excess_B = 0.5 * (excess_B + smoothing(kind, second, target, strength, meta))
         weighing = self.loss.weighing
         return (1.0 - weighing.used_at(step)) * excess_B if weighing.is_convex else excess_B
+
+
+def _gradients(weights: list[Tensor]) -> list[Tensor]:
+    """Those that are there, and zeros where there is none yet."""
+    for weight in weights:
+        if weight.grad is None:
+            weight.grad = torch.zeros_like(weight)
+    return [weight.grad for weight in weights if weight.grad is not None]

@@ -194,12 +194,15 @@ class LossRecord:
 
 def _joined(compared: Sequence[Compared]) -> Compared:
     """The rows of several steps as one."""
-    predictions, targets, energies = zip(*compared, strict=True)
-    if energies[0] is None:
-        return Compared(torch.cat(predictions), torch.cat(targets))
-    rows = torch.tensor([target.shape[0] for target in targets])
-    of_rows = torch.tensor(energies, dtype=predictions[0].dtype).repeat_interleave(rows)
-    return Compared(torch.cat(predictions), torch.cat(targets), of_rows)
+    predictions, targets, _ = zip(*compared, strict=True)
+    joined = Compared(torch.cat(predictions), torch.cat(targets), {})
+    if compared[0].noted:
+        like = joined.prediction
+        rows = torch.tensor([target.shape[0] for target in targets], device=like.device)
+        for name in compared[0].noted:
+            values = torch.stack([torch.as_tensor(one.noted[name], dtype=like.dtype) for one in compared]).to(like)
+            joined.noted[name] = values.repeat_interleave(rows, output_size=like.shape[0])
+    return joined
 
 
 def _sum_from(before: float, values: NDArray[np.float64]) -> float:

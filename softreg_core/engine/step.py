@@ -53,6 +53,14 @@ class Outcome(NamedTuple):
         """The series, computed by now."""
         return self.told() if callable(self.told) else self.told
 
+    def note(self, name: str, value: Tensor) -> None:
+        """One series more, of one number for the whole step."""
+        if self.compared is not None:
+            self.compared.noted[name] = value
+        else:
+            columns = self.columns
+            columns[name] = value.expand_as(columns["total"])
+
     def means(self) -> dict[str, float]:
         """`loss` and the other series, over the step's examples; waits for the device."""
         columns = self.columns
@@ -133,9 +141,8 @@ class Stepper:
         self._beside = beside
         is_plain = not (self._is_perturbed or self._is_guarded) and beside is None
         self._closed = self.objective.closed_gradient() if is_plain else None
-        # What is logged is put off until it is read, where it is then still the same.
-        is_the_same = self._closed is not None and isinstance(loss.weighing.alpha, float)
-        self._is_put_off = is_the_same and self._clip is None
+        self._is_alpha_constant = isinstance(loss.weighing.alpha, float)
+        self._has_penalties = spec.penalties.l1 > 0.0 or spec.penalties.l2 > 0.0
         self._optimizer = build_optimizer(spec.optimizer, self.trained)
 
     @property
@@ -176,9 +183,7 @@ class Stepper:
         if not outcome.is_taken:
             return outcome
         if self._clip is not None:
-            norm = torch.nn.utils.clip_grad_norm_(self.trained.values(), self._clip, foreach=True)
-            columns = outcome.columns
-            columns["gradient_norm"] = norm.expand_as(columns["total"])
+            outcome.note("gradient_norm", self._clipped(self._clip))
         self._update()
         return outcome
 
@@ -192,23 +197,36 @@ class Stepper:
             if apart is not None:
                 observe(Apart(prediction_BC, *apart), self.trained)
         accumulate(prediction_BC, self._closed(bare_BC, batch.target, step))
-        compared = Compared(bare_BC, batch.target, self._closed.energy)
-        if self._is_put_off:
-            return Outcome(partial(self.columns_of, compared), compared)
-        return Outcome(self.columns_of(compared, step))
+        noted: dict[str, float | Tensor] = {}
+        if self._closed.energy is not None:
+            noted["energy"] = self._closed.energy
+        if not self._is_alpha_constant:
+            noted["alpha"] = self.loss.weighing.alpha_at(step)
+        if self._has_penalties:
+            noted |= self.objective.penalise()
+        compared = Compared(bare_BC, batch.target, noted)
+        return Outcome(partial(self.columns_of, compared), compared)
 
     @torch.no_grad()
-    def columns_of(self, compared: Compared, step: int = 0) -> dict[str, Tensor]:
-        """The series that follow from predictions and targets of a closed form, (N,) each; row for row the same,
-        whatever the other rows are. `step` decides an alpha that changes over the run.
-        """
-        seen = Perturbed(Part((), compared.target))
-        predicted, energy = Predicted(compared.prediction), compared.energy
-        if energy is None:
-            return self.objective.terms(seen, predicted, step).columns()
-        of_rows = torch.as_tensor(energy, dtype=predicted.prediction.dtype)
-        with self.loss.given(energy=of_rows):
-            return self.objective.terms(seen, predicted, step).columns()
+    def columns_of(self, compared: Compared) -> Columns:
+        """The series of steps by a closed form, (N,) each; row for row the same, whatever the other rows are."""
+        like, noted = compared.prediction, compared.noted
+        given = {name: torch.as_tensor(noted[name]).to(like) for name in ("alpha", "energy") if name in noted}
+        with self.loss.given(**given) if given else nullcontext():
+            seen, predicted = Perturbed(Part((), compared.target)), Predicted(like)
+            columns = self.objective.terms(seen, predicted, 0, has_penalties=False).columns()
+        series = {name: torch.as_tensor(noted[name]).expand_as(columns["total"]) for name in noted if name not in given}
+        penalties = [series[name] for name in ("l1", "l2") if name in series]
+        if penalties:
+            columns["total"] = columns["total"] + torch.stack(penalties).sum(0)
+        return columns | series
+
+    def _clipped(self, most: float) -> Tensor:
+        """The norm of the gradients, which are shortened to `most`; as `clip_grad_norm_`, and sooner done."""
+        gradients = [parameter.grad for parameter in self.trained.values() if parameter.grad is not None]
+        norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))  # noqa: SLF001
+        torch._foreach_mul_(gradients, (most / (norm + 1e-6)).clamp(max=1.0))
+        return norm
 
     def _by_autograd(self, batch: Part, step: int, observe: Observer | None) -> Outcome:
         # What the passes change on their own, as statistics of batch norm: a step that is left out leaves it alone.

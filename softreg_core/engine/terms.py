@@ -85,8 +85,9 @@ class Compared(NamedTuple):
     """float32 (N, C), without a graph."""
     target: Tensor
     """int64 class codes (N,), or float32 (N, C)."""
-    energy: float | Tensor | None = None
-    """Of the batch, or (N,), where a value depends on it: see `ClosedGradient`."""
+    noted: dict[str, float | Tensor]
+    """What else there is to a step, one number each, or (N,): `alpha` where it changes and `energy`, see
+    `ClosedGradient`, on which the values depend; and whole series, as penalties of the weights and `gradient_norm`."""
 
 
 class Apart(NamedTuple):
