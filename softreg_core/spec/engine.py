@@ -17,6 +17,8 @@ def misfit_of_engine(spec: TrainSpec) -> str | None:
         return None
     if engine == "cudagraph" and spec.resources.device == "cpu":
         return "engine 'cudagraph' runs on CUDA only, and the job asks for a CPU: choose compiled, eager or auto"
+    if engine == "compiled" and spec.resources.device.startswith("cuda"):
+        return "engine 'compiled' runs on a CPU only, and the job asks for CUDA: choose cudagraph, eager or auto"
     misfit = misfit_of_recording(spec) if engine == "cudagraph" else misfit_of_program(spec)
     return None if misfit is None else f"engine '{engine}' runs a step as one program: {misfit}"
 

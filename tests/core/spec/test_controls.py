@@ -39,6 +39,12 @@ def advice(table=CLASSES, **spec):
         (CLASSES, {"net": {"norm": "batch"}, "training": {"accumulate": 2}}, "/training/accumulate", "norm 'batch'"),
         (CLASSES, {"training": {"batch_size": 8, "accumulate": 9}}, "/training/accumulate", "9 parts"),
         (CLASSES, {"training": {"engine": "cudagraph"}, "resources": {"device": "cpu"}}, "/training/engine", "CUDA"),
+        (
+            CLASSES,
+            {"training": {"engine": "compiled"}, "resources": {"device": "cuda"}},
+            "/training/engine",
+            "CPU only",
+        ),
         (CLASSES, {"training": {"engine": "compiled", "accumulate": 2}}, "/training/engine", "one piece"),
         (CLASSES, {"training": {"engine": "compiled"}, "optimizer": {"kind": "muon"}}, "/training/engine", "muon"),
         (CLASSES, {"training": {"engine": "compiled"}, "penalties": {"mixup": 0.2}}, "/training/engine", "mixup"),
