@@ -24,7 +24,13 @@ def permutation(rows: int, seed: int, *words: str | int) -> npt.NDArray[np.int64
     Raw 64-bit draws and a stable sort, because NumPy promises the stream of a bit generator across versions
     and does not promise `Generator.permutation`.
     """
-    return np.argsort(draws(0, rows, seed, *words), kind="stable").astype(np.int64, copy=False)
+    drawn = draws(0, rows, seed, *words)
+    # Several times as fast for many rows, and the same where no two draws are equal, which is as good as always.
+    order = np.argsort(drawn)
+    sorted_N = drawn[order]
+    if (sorted_N[1:] == sorted_N[:-1]).any():
+        order = np.argsort(drawn, kind="stable")
+    return order.astype(np.int64, copy=False)
 
 
 def draws(start: int, count: int, seed: int, *words: str | int) -> npt.NDArray[np.uint64]:

@@ -53,6 +53,8 @@ class Compiled:
         self._seconds_per_step = _SECONDS_OF_A_STRETCH / 32
         self._generator = torch.Generator()
         self._moved = {name for group in plan.example.layout.groups for name in group.names}
+        self._kept: list[Tensor] = []
+        self._written: list[int] | None = None
         self._begin()
 
     @property
@@ -91,7 +93,7 @@ class Compiled:
     def __call__(self, epoch: int, start: int, stop: int) -> Advanced:
         """See `Advance`."""
         begun = time.perf_counter()
-        packed = self.packed()
+        packed = self._kept if self._written == _writes(self._flat_live) else self.packed()
         sums: list[NDArray[np.float64]] = []
         seen: tuple[float, ...] | None = None
         for at in range(start, stop, self._most_of_call):
@@ -165,9 +167,11 @@ class Compiled:
         return [*(of_full if example.full else ()), *(of_last if example.last else ())]
 
     @torch.no_grad()
-    def _take(self, packed: Sequence[Tensor], steps: int) -> None:
+    def _take(self, packed: list[Tensor], steps: int) -> None:
         """Let the stepper stand where a program came to."""
         torch._foreach_copy_(self._flat_live, self._example.layout.parts(packed))
+        # For the next call, unless somebody else writes to the stepper.
+        self._kept, self._written = packed, _writes(self._flat_live)
         if self._counts:
             torch._foreach_add_(self._counts, float(steps))
 
@@ -178,6 +182,11 @@ class Compiled:
         last = torch.tensor(sums[-1, -2] / sums[-1, -1], dtype=self._rows[0].dtype)
         self._job.stepper.loss.put_batch_sigma2(last)
         return (*series[:-2], "weight"), np.delete(sums, -2, axis=1)
+
+
+def _writes(tensors: Sequence[Tensor]) -> list[int]:
+    """How often each was written to, by whomever."""
+    return [tensor._version for tensor in tensors]  # noqa: SLF001  torch says it nowhere else
 
 
 def _two(order_CB: Tensor, all_SB: Tensor) -> Tensor:

@@ -175,7 +175,28 @@ def _one(spec: TrainSpec, pure: PureStep, example: Example, size: int, *, is_las
     for name, tensor in graph.named_buffers():
         if tensor.numel() > 1:
             raise ValueError(f"the step is no function of its arguments alone: {name} of {tuple(tensor.shape)}")
+    _take_biases_apart(graph)
     return _One(graph, size)
+
+
+def _take_biases_apart(graph: torch.fx.GraphModule) -> None:
+    """From addmm(b, x, w) to xw - (-b): the same numbers, and the compiler joins the difference with what follows.
+
+    addmm copies the bias to every row first, which takes as long as the product of small matrices; a sum it would make
+    an addmm again.
+    """
+    aten = torch.ops.aten
+    for node in list(graph.graph.nodes):
+        if node.target is not aten.addmm.default or node.kwargs or node.args[0].meta["val"].ndim != 1:
+            continue
+        bias, first, second = node.args
+        with graph.graph.inserting_before(node):
+            product = graph.graph.call_function(aten.mm.default, (first, second))
+            negative = graph.graph.call_function(aten.neg.default, (bias,))
+            difference = graph.graph.call_function(aten.sub.Tensor, (product, negative))
+        node.replace_all_uses_with(difference)
+        graph.graph.erase_node(node)
+    graph.recompile()
 
 
 def _taken(
