@@ -209,7 +209,7 @@ def test_optimisers_take_the_steps_of_torch_s_plain_ones(blobs, ready, optimizer
 
 def test_progress_is_told_while_a_long_epoch_runs(blobs, ready, monkeypatch):
     ticks = itertools.count(step=0.1)
-    monkeypatch.setattr("softreg_core.engine.run.time.monotonic", lambda: next(ticks))
+    monkeypatch.setattr("softreg_core.engine.walk.time.monotonic", lambda: next(ticks))
     spec, data = ready(blobs, training={"epochs": 2, "batch_size": 2})
     steps = [event.step for event in train(spec, data) if isinstance(event, Progress)]
     assert steps == sorted(set(steps))
