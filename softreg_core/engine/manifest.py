@@ -42,7 +42,7 @@ class Manifest:
     tier_reason: str
     """Why, in words."""
     pack: tuple[str, ...]
-    """Other runs that are computed in the same operations; none."""
+    """Other runs that are computed in the same operations: SHA-256 of their specs; of a run alone none."""
     order: str
     """How rows are visited, in words: it is another for rows on disk."""
     is_deterministic: bool
