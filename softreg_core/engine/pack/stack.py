@@ -67,7 +67,10 @@ class Stack:
             return made
         some = self._index(places)
         for mine, others in zip(self.tensors(), other.tensors(), strict=True):
-            others.index_copy_(0, some, mine.index_select(0, some))
+            if len(places) == self.members:
+                others.copy_(mine)
+            else:
+                others.index_copy_(0, some, mine.index_select(0, some))
         return other
 
     def lend(self, place: int, stepper: Stepper, count: Tensor) -> None:
