@@ -65,12 +65,19 @@ class Noise:
             return self._source(like)
         if self._given is not None:
             return next(self._given)
+        return torch.rand(like.shape, generator=self._begun(like.device), device=like.device)
+
+    def fill(self, numbers: Tensor) -> None:
+        """Put the next numbers of the seed, those that `uniform` gives, into a float32 tensor."""
+        numbers.uniform_(generator=self._begun(numbers.device))
+
+    def _begun(self, device: torch.device) -> torch.Generator:
         if self._seed is None:
             raise RuntimeError("a network that drops is trained after set_noise(net, seed, step)")
-        if self._generator is None or self._generator.device != like.device:
-            self._generator = torch.Generator(like.device)
+        if self._generator is None or self._generator.device != device:
+            self._generator = torch.Generator(device)
             self._generator.manual_seed(self._seed)
-        return torch.rand(like.shape, generator=self._generator, device=like.device)
+        return self._generator
 
 
 class Dropout(nn.Module):

@@ -8,7 +8,7 @@ import copy
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from softreg_core.data.part import Part
 from softreg_core.engine.pack.program import Uniforms
@@ -46,15 +46,15 @@ class PackedNoise:
         """
         if self._net is None:
             return Uniforms()
-        shapes = self._shapes_of(self._net, rows)
-        drawn: list[list[Tensor]] = []
-        for seed in self._distinct:
+        count = len(self._distinct)
+        layers = [torch.empty(count, *shape, device=self._device) for shape in self._shapes_of(self._net, rows)]
+        for place, seed in enumerate(self._distinct):
             self._noise.begin(noise_seed(seed, step))
-            drawn.append([self._noise.uniform(torch.empty(shape, device=self._device)) for shape in shapes])
-        if len(drawn) == 1:
-            return Uniforms(tuple(drawn[0]), is_shared=True)
-        layers = [torch.stack(layer) for layer in zip(*drawn, strict=True)]
-        if len(drawn) < len(self._which):
+            for layer in layers:
+                self._noise.fill(layer[place])
+        if count == 1:
+            return Uniforms(tuple(layer[0] for layer in layers), is_shared=True)
+        if count < len(self._which):
             layers = [layer.index_select(0, self._which) for layer in layers]
         return Uniforms(tuple(layers), is_shared=False)
 
