@@ -106,6 +106,9 @@ def _compile(stretch: Stretch, path: Path) -> None:
         "cpp.threads": torch.get_num_threads(),
         # A pool of processes would outlive the job, for the sake of one file.
         "compile_threads": 1,
+        # Torch 2.13 keeps them in the temporary directory, under a name that any user can take first; what stands there
+        # is compiled into the program. Without them a compile takes some three seconds more.
+        "aot_inductor.precompile_headers": False,
     }
     from torch._inductor import aoti_compile_and_package  # the compiler: seconds, and only where it is needed
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import tempfile
 
 import pytest
 import torch
@@ -65,7 +66,16 @@ def no_compiler(monkeypatch):
     monkeypatch.setattr(compiling, "_compile", refuse)
 
 
-def test_it_tells_and_delivers_what_single_steps_do(blobs, ready):
+@pytest.fixture(scope="module", autouse=True)
+def temporary(tmp_path_factory):
+    """The directory for temporary files, of these tests alone."""
+    directory = tmp_path_factory.mktemp("temporary")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(directory))
+        yield directory
+
+
+def test_it_tells_and_delivers_what_single_steps_do(blobs, ready, temporary):
     blocks = {"training": {"log_every": 3, "early_stopping": {"patience": 1, "monitor": "val.loss", "min_delta": 1.0}}}
     ours, theirs = (
         list(train(*ready(blobs, **document_of(engine, **blocks)), keep_step_losses=True))
@@ -82,6 +92,8 @@ def test_it_tells_and_delivers_what_single_steps_do(blobs, ready):
         assert mine.step_losses == pytest.approx(other.step_losses, rel=1e-4)
     for name, tensor in theirs[-1].model.tensors.items():
         torch.testing.assert_close(ours[-1].model.tensors[name], tensor, rtol=1e-4, atol=1e-6)
+    # Another user could have put headers there, which would become part of the program.
+    assert not [path for path in temporary.rglob("*") if path.suffix in (".h", ".gch", ".cpp", ".so")]
 
 
 def test_stopped_anywhere_and_resumed_it_ends_with_the_same_bits(blobs, ready, digest, in_calls_of):
