@@ -21,8 +21,9 @@ from softreg_core.spec.engine import misfit_of_program
 __all__ = ["choose"]
 
 _LOG = logging.getLogger(__name__)
-# Fewer gain less than it costs to look for a program and to measure.
+# Fewer, or steps of less time in all, gain less than it costs to look for a program and to measure.
 _FEW_STEPS = 1_000
+_FEW_SECONDS = 0.3
 # Single steps are timed this often, and no longer than this share of what they say the job will take.
 _TIMED_STEPS = 5
 _TIMED_SHARE = 0.01
@@ -69,10 +70,12 @@ def _auto(job: Job) -> Chosen:
 
 def _repaid(job: Job, steps: int, told: str) -> Chosen:
     """Compiled where that pays."""
-    wanted = _wanted(job)
-    program = load_program(wanted.key, wanted.artifacts)
     before = job.stepper.live().copied()
     seconds = _seconds_per_step(job, steps)
+    if steps * seconds <= _FEW_SECONDS:
+        return Chosen("eager", f"{told}: {steps} steps of {seconds * 1e6:.0f} us repay no program")
+    wanted = _wanted(job)
+    program = load_program(wanted.key, wanted.artifacts)
     net, experience = job.spec.net.kind, wanted.experience
     if program is None:
         share = experience.share(net, seconds)
