@@ -6,6 +6,7 @@ python worker_program.py fake|real
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 from worker import devices, warm
@@ -13,6 +14,8 @@ from worker import devices, warm
 MODE = sys.argv[1]
 if MODE == "fake":
     devices.cuda_devices = lambda: 2
+# No worker here is being replaced.
+devices.hold_device = partial(devices.hold_device, patience_seconds=0.0)
 warm.RUNNER = (str(Path(__file__).with_name("runner_program.py")), MODE)
 
 if __name__ == "__main__":
