@@ -36,6 +36,7 @@ def traced_flat(function: Callable[..., tuple[Tensor, ...]], *example: Tensor) -
             graph.erase_node(node)
     for node in list(graph.nodes):
         _turn(node)
+        _mask(node)
     graph.eliminate_dead_code()
     _fold(module)
     _join(module)
@@ -158,6 +159,20 @@ def _is_free(given: Any, user: Node) -> bool:
 
 def _is_of(one: Any, other: Any) -> bool:
     return isinstance(one, Node) and one is not other and _dtypes_equal(one, other)
+
+
+def _mask(node: Node) -> None:
+    """A mask of floats made where floats are: truth values in between cost as much as all else of dropout."""
+    if node.target is not aten._to_copy.default or not isinstance(node.args[0], Node):  # noqa: SLF001  an operation's name
+        return
+    truths = node.args[0]
+    drawn = truths.args[0] if truths.target is aten.ge.Scalar and len(truths.users) == 1 else None
+    if isinstance(drawn, Node) and _shapes_equal(drawn, node) and _dtypes_equal(drawn, node):
+        with node.graph.inserting_before(node):
+            copied = node.graph.call_function(aten.clone.default, (drawn,))
+            made = node.graph.call_function(aten.ge_.Scalar, (copied, truths.args[1]))
+        node.replace_all_uses_with(made)
+        node.graph.erase_node(node)
 
 
 def _is_turn(node: Node) -> bool:

@@ -234,8 +234,10 @@ def test_step_losses_are_those_of_the_single_run(members, packed, single, blobs)
         assert mine == pytest.approx(others, rel=1e-9)
 
 
-def test_gradients_of_one_step_agree_in_float32(members, packed, single, blobs):
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_gradients_of_one_step_agree_in_float32(members, packed, single, blobs, dropout):
     one = DOCUMENT | {
+        "net": MLP | {"dropout": dropout},
         "training": {"epochs": 1, "batch_size": "full"},
         "optimizer": {"kind": "sgd", "learning_rate": 1.0},
     }
