@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 import time
@@ -81,7 +82,10 @@ def inside(service: Service, rounds: int, epochs: int) -> Iterator[Row]:
     """A job over the same training in a process of its own."""
     body = {"dataset": "sample:digits", "training": {"epochs": epochs, "engine": "eager"}}
     command = [sys.executable, "-m", "benchmarks.service.inside", "eager"]
-    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2])
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # as the runner: for a net of this size more are slower
+    child = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2], env=environment
+    )
     stdin, stdout = _pipe(child.stdin), _pipe(child.stdout)
 
     def in_process() -> float:
