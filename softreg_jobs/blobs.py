@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,17 +17,18 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import psycopg
-from sqlalchemy import Connection, Engine, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, delete, func, insert, select, tuple_, update
 
 from softreg_core.errors import IntegrityError
 from softreg_jobs.ids import new_id
 from softreg_jobs.tables import blob_chunks, blobs, now
 
-__all__ = ["CHUNK_BYTES", "Blob", "discard", "open_range", "publish", "save_to", "sweep_blobs", "upload"]
+__all__ = ["CHUNK_BYTES", "Blob", "discard", "open_range", "publish", "save_to", "sweep_blobs", "upload", "upload_all"]
 
 CHUNK_BYTES = 2**20
 _COMMIT_CHUNKS = 32
 _READ_CHUNKS = 4
+_TOGETHER_BYTES = 8 * 2**20
 # A slow download of a checkpoint may outlast the checkpoint's retention by this much.
 _READERS_SECONDS = 300.0
 _UPLOAD_HOURS = 24
@@ -66,13 +67,29 @@ def upload(engine: Engine, path: Path) -> Blob:
     return Blob(blob_id, digest.hexdigest(), size)
 
 
+def upload_all(engine: Engine, paths: Sequence[Path]) -> list[Blob]:
+    """Store files as unpublished blobs; small ones share a transaction, since each commit waits for the disk."""
+    if sum(path.stat().st_size for path in paths) > _TOGETHER_BYTES:
+        return [upload(engine, path) for path in paths]
+    contents = [path.read_bytes() for path in paths]
+    stored = [Blob(new_id("blob"), hashlib.sha256(data).hexdigest(), len(data)) for data in contents]
+    if not stored:
+        return []
+    with engine.begin() as connection:
+        rows = [{"id": blob.id, "sha256": blob.sha256, "size": blob.size, "state": "uploading"} for blob in stored]
+        connection.execute(insert(blobs).values(rows))
+        with _copying(connection) as copy:
+            for blob, data in zip(stored, contents, strict=True):
+                for index in range(-(-blob.size // CHUNK_BYTES)):
+                    chunk = data[index * CHUNK_BYTES : (index + 1) * CHUNK_BYTES]
+                    copy.write_row((blob.id, index, chunk, zlib.crc32(chunk)))
+    return stored
+
+
 def _copy_chunks(connection: Connection, blob_id: str, start: int, file: BinaryIO, digest: hashlib._Hash) -> int:
     """COPY up to `_COMMIT_CHUNKS` chunks; returns the bytes written."""
-    driver = connection.connection.driver_connection
-    assert driver is not None  # noqa: S101  # an open connection has one
     written = 0
-    with driver.cursor() as cursor, cursor.copy(_COPY) as copy:
-        copy.set_types(["text", "int4", "bytea", "int8"])
+    with _copying(connection) as copy:
         for index in range(start, start + _COMMIT_CHUNKS):
             data = file.read(CHUNK_BYTES)
             if not data:
@@ -83,24 +100,36 @@ def _copy_chunks(connection: Connection, blob_id: str, start: int, file: BinaryI
     return written
 
 
-def publish(connection: Connection, blob: Blob) -> None:
-    """Make a blob visible, in the caller's transaction, if all its bytes are there.
+@contextmanager
+def _copying(connection: Connection) -> Iterator[psycopg.Copy]:
+    driver = connection.connection.driver_connection
+    assert driver is not None  # noqa: S101  # an open connection has one
+    with driver.cursor() as cursor, cursor.copy(_COPY) as copy:
+        copy.set_types(["text", "int4", "bytea", "int8"])
+        yield copy
+
+
+def publish(connection: Connection, *stored: Blob) -> None:
+    """Make blobs visible, in the caller's transaction, if all their bytes are there.
 
     Raises:
-        IntegrityError: the chunks do not add up to the blob.
+        IntegrityError: the chunks do not add up to a blob.
     """
-    count, size = connection.execute(
-        select(func.count(), func.coalesce(func.sum(func.octet_length(blob_chunks.c.data)), 0)).where(
-            blob_chunks.c.blob_id == blob.id
-        )
-    ).one()
-    done = connection.execute(
-        update(blobs)
-        .where(blobs.c.id == blob.id, blobs.c.sha256 == blob.sha256, blobs.c.size == size)
-        .values(state="published")
-    )
-    if done.rowcount != 1 or size != blob.size or count != -(-blob.size // CHUNK_BYTES):
-        raise IntegrityError(f"blob {blob.id} has {size} of {blob.size} bytes")
+    ids = [blob.id for blob in stored]
+    sizes = func.sum(func.octet_length(blob_chunks.c.data))
+    sums = select(blob_chunks.c.blob_id, func.count(), sizes).where(blob_chunks.c.blob_id.in_(ids))
+    there = {
+        blob_id: (count, size) for blob_id, count, size in connection.execute(sums.group_by(blob_chunks.c.blob_id))
+    }
+    for blob in stored:
+        count, size = there.get(blob.id, (0, 0))
+        if size != blob.size or count != -(-blob.size // CHUNK_BYTES):
+            raise IntegrityError(f"blob {blob.id} has {size} of {blob.size} bytes")
+    known = [(blob.id, blob.sha256, blob.size) for blob in stored]
+    is_whole = tuple_(blobs.c.id, blobs.c.sha256, blobs.c.size).in_(known)
+    done = connection.execute(update(blobs).where(is_whole).values(state="published"))
+    if done.rowcount != len(stored):
+        raise IntegrityError(f"{len(stored) - done.rowcount} of the blobs {', '.join(ids)} are not what was uploaded")
 
 
 def open_range(connection: Connection, blob: Blob, start: int = 0, stop: int | None = None) -> Iterator[bytes]:

@@ -174,7 +174,7 @@ class Drive:
 
     def _publish_checkpoint(self, message: dict[str, Any]) -> None:
         self._flush()
-        blob = self._upload(message["file"])
+        (blob,) = self._upload(message["file"])
         new = store.NewCheckpoint(
             blob,
             message["step"],
@@ -187,11 +187,11 @@ class Drive:
         self._persist(lambda c: store.publish_checkpoint(c, self._attempt.mine, new, keep_last=keep_last))
         Path(message["file"]["path"]).unlink()
 
-    def _upload(self, file: dict[str, Any]) -> blobs.Blob:
-        blob = self._again(lambda: blobs.upload(self._engine, Path(file["path"])))
-        if blob.sha256 != file["sha256"]:
+    def _upload(self, *files: dict[str, Any]) -> list[blobs.Blob]:
+        stored = self._again(lambda: blobs.upload_all(self._engine, [Path(file["path"]) for file in files]))
+        if any(blob.sha256 != file["sha256"] for blob, file in zip(stored, files, strict=True)):
             raise IntegrityError("a file changed between runner and database")
-        return blob
+        return stored
 
     def _flush(self) -> None:
         """Store new metrics and show watchers where training is."""
@@ -203,13 +203,10 @@ class Drive:
     def _succeed(self, message: dict[str, Any]) -> None:
         self._attempt.advanced(message["step"], message["epoch"])
         self._attempt.enter("saving")
+        stored = self._upload(*message["files"].values())
         files = [
-            store.ModelFile(
-                name,
-                self._upload(file),
-                _MEDIA_TYPES.get(Path(name).suffix, "application/octet-stream"),
-            )
-            for name, file in message["files"].items()
+            store.ModelFile(name, blob, _MEDIA_TYPES.get(Path(name).suffix, "application/octet-stream"))
+            for name, blob in zip(message["files"], stored, strict=True)
         ]
         self._attempt.enter("finished")
         self._flush()

@@ -14,7 +14,7 @@ from softreg_jobs.errors import FencedError
 from softreg_jobs.states import ACTIVE, Actor, JobState
 from softreg_jobs.store.attempt import Claim
 from softreg_jobs.store.exports import want_export
-from softreg_jobs.store.files import ModelFile, add_file
+from softreg_jobs.store.files import ModelFile, add_files
 from softreg_jobs.store.moves import move
 from softreg_jobs.tables import attempts, jobs, leases, models, now, outbox
 
@@ -95,8 +95,7 @@ def succeed(connection: Connection, mine: Claim, result: Result, facts: AttemptF
             report=result.report,
         )
     )
-    for file in result.files:
-        add_file(connection, result.model_id, file)
+    add_files(connection, result.model_id, result.files)
     for name in result.exports:
         want_export(connection, result.model_id, name)
     _close_attempt(connection, mine.job_id, mine.fence, "succeeded", facts)

@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
 from softreg_jobs.blobs import Blob
 from softreg_jobs.errors import FencedError
-from softreg_jobs.store.files import ModelFile, add_file
+from softreg_jobs.store.files import ModelFile, add_files
 from softreg_jobs.tables import blobs, exports, jobs, model_files, models, now, outbox
 
 __all__ = [
@@ -111,7 +111,7 @@ def finish_export(connection: Connection, mine: ExportClaim, file: ModelFile, fa
     if _state_under_fence(connection, mine) == "ready":
         return
     _update_mine(connection, mine, state="ready", facts=facts, lease_until=None)
-    add_file(connection, mine.model_id, file)
+    add_files(connection, mine.model_id, [file])
 
 
 def fail_export(connection: Connection, mine: ExportClaim, reason: str) -> None:

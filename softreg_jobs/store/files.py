@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, insert, select
@@ -9,7 +10,7 @@ from sqlalchemy import Connection, insert, select
 from softreg_jobs.blobs import Blob, publish
 from softreg_jobs.tables import blobs, model_files, models
 
-__all__ = ["ModelFile", "add_file", "files_of"]
+__all__ = ["ModelFile", "add_files", "files_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,16 +22,20 @@ class ModelFile:
     media_type: str
 
 
-def add_file(connection: Connection, model_id: str, file: ModelFile) -> None:
-    """Publish a file, in the caller's transaction.
+def add_files(connection: Connection, model_id: str, files: Sequence[ModelFile]) -> None:
+    """Publish files, in the caller's transaction.
 
     Raises:
-        IntegrityError: its chunks do not add up.
+        IntegrityError: the chunks of one do not add up.
     """
-    publish(connection, file.blob)
-    connection.execute(
-        insert(model_files).values(model_id=model_id, name=file.name, blob_id=file.blob.id, media_type=file.media_type)
-    )
+    if not files:
+        return
+    publish(connection, *(file.blob for file in files))
+    rows = [
+        {"model_id": model_id, "name": file.name, "blob_id": file.blob.id, "media_type": file.media_type}
+        for file in files
+    ]
+    connection.execute(insert(model_files).values(rows))
 
 
 def files_of(connection: Connection, tenant_id: str, model_id: str) -> dict[str, Blob]:
