@@ -26,6 +26,7 @@ from softreg_core.data.sample import load_sample
 from softreg_core.data.tabular import prepare
 from softreg_core.engine.run import Run
 from softreg_core.engine.tier import choose
+from softreg_core.errors import SpecError
 from softreg_core.spec import TrainSpec, resolve
 
 ALPHA = 0.01
@@ -92,7 +93,8 @@ def side(tier: str, width: int, dropout: float, loss: dict[str, Any], *, has_led
     """A run of the article's job that is about to begin.
 
     Raises:
-        RuntimeError: the tier cannot run it.
+        RuntimeError: the tier cannot run it here.
+        SpecError: it cannot run it anywhere.
     """
     digits = load_sample("digits")
     training = {"epochs": _FOREVER, "batch_size": 32, "engine": tier}
@@ -124,7 +126,7 @@ def measured(tier: str, width: int, kinds: Sequence[str], rounds: int) -> Iterat
         loss = {"base": {"kind": base}, "alpha": ALPHA, "divergence": {"kind": kind, **options}}
         try:
             soft[kind] = side(tier, width, dropout, loss)
-        except RuntimeError as error:
+        except (RuntimeError, SpecError) as error:
             print(f"{tier}, {kind}: {error}", file=sys.stderr)
             continue
         if tier == "eager":
