@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -27,12 +28,16 @@ ROOT = Path(__file__).parents[2]
 SIZES = {
     "rows": (1_000, 10_000, 100_000, 1_000_000, 10_000_000),
     "width": (64, 128, 256, 512, 1024, 2048, 4096),
+    "pack": (1, 2, 4, 8, 16, 32, 64, 128, 256),
 }
 MEMORY_MIB = 256
 """A file that would take more is streamed: the largest one here."""
 FEATURES = 10
 _ROWS_PER_GROUP = 1_000_000
 _SECONDS = 300.0
+# A second thread from some size on would put a step into the curve; and two that wait for each other on cores that
+# others use as well take many times as long.
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 NOTES = {
     "rows": (
@@ -42,12 +47,15 @@ NOTES = {
         "reader_peak_mib: of the confined child that reads a file into memory.",
     ),
     "width": (
-        "digits, two hidden layers of the width, batch 32, Adam, the article's loss, eager; threads as the engine sets "
-        "them. gflop_per_s: 6 x parameters x batch x steps per second.",
+        "digits, two hidden layers of the width, batch 32, Adam, the article's loss, eager. "
+        "gflop_per_s: 6 x parameters x batch x steps per second.",
+    ),
+    "pack": (
+        "The article's job with so many alphas at once, eager; steps of one model: a pack of 64 takes 64 at a time.",
     ),
 }
 ALWAYS = (
-    "Each point is a process of its own; peak_mib is its VmHWM, grown_mib what of it came after the imports; steps per "
+    "Each point is a process of its own with one thread; peak_mib is its VmHWM, grown_mib what of it came after the imports; steps per "
     "second are of whole epochs, validation included: the median after the first, or the first where it is long.",
     "Growth is fitted over the longest range in which no point is farther than a fifth from a line in log-log axes.",
 )
@@ -70,7 +78,9 @@ def make_rows(path: Path, count: int) -> None:
 def child(*arguments: str) -> dict[str, Any]:
     """One point."""
     command = [sys.executable, "-m", "benchmarks.scaling.point", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=_SECONDS, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | _ONE_THREAD, capture_output=True, text=True, timeout=_SECONDS, check=False
+    )
     if done.returncode:
         raise SystemExit(f"{' '.join(arguments)}: {done.stderr[-2000:]}")
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -87,6 +97,7 @@ def measure_rows(count: int, seconds: float) -> dict[str, Any]:
 
 MEASURES: dict[str, Callable[[int, float], dict[str, Any]]] = {
     "rows": measure_rows,
+    "pack": lambda size, seconds: child(str(seconds), "pack", str(size)),
     "width": lambda size, seconds: child(str(seconds), "width", str(size)),
 }
 
@@ -129,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling")
     parser.add_argument("--only", nargs="+", choices=list(SIZES), default=list(SIZES))
     parser.add_argument("--most", type=int, default=max(map(max, SIZES.values())), help="leave out larger sizes")
-    parser.add_argument("--seconds", type=float, default=1.5, help="of training at each point, or an epoch")
+    parser.add_argument("--seconds", type=float, default=1.5, help="of training at each point after its first epoch")
     parser.add_argument("--folder", type=Path, help="for the results; benchmarks/results when no size is left out")
     options = parser.parse_args(arguments)
     for axis in options.only:
