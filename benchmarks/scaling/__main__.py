@@ -55,8 +55,9 @@ NOTES = {
     ),
 }
 ALWAYS = (
-    "Each point is a process of its own with one thread; peak_mib is its VmHWM, grown_mib what of it came after the imports; steps per "
-    "second are of whole epochs, validation included: the median after the first, or the first where it is long.",
+    "Each point is a process of its own with one thread; peak_mib is its VmHWM, grown_mib what of it came after the "
+    "imports, some 90 MiB of which any job takes. Steps per second are of whole epochs, validation included: the "
+    "median after the first, or the first where it is long.",
     "Growth is fitted over the longest range in which no point is farther than a fifth from a line in log-log axes.",
 )
 
