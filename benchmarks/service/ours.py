@@ -85,12 +85,14 @@ class Service:
         return done.stdout
 
 
-def to_the_end(client: httpx.Client, body: dict[str, Any]) -> tuple[float, dict[str, Any]]:
+def to_the_end(
+    client: httpx.Client, body: dict[str, Any], poll_seconds: float = _POLL_SECONDS
+) -> tuple[float, dict[str, Any]]:
     """Seconds from before the submit to the reply that says that the job is over, and the job."""
     started = time.perf_counter()
     job = client.post("/v1/jobs", json=body).raise_for_status().json()
     while not job["terminal"]:
-        time.sleep(_POLL_SECONDS)
+        time.sleep(poll_seconds)
         job = client.get(f"/v1/jobs/{job['id']}").raise_for_status().json()
     seconds = time.perf_counter() - started
     if job["state"] != "succeeded":
