@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import statistics
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ from softreg_core.engine.program.artifacts import Artifacts
 
 __all__ = ["Experience", "Prospect", "decide"]
 
+_LOG = logging.getLogger(__name__)
 _FILE = "experience.json"
 _KEPT = 9
 # Before anything was measured: more than it takes on a small machine, for each eight tensors that are trained.
@@ -85,7 +87,10 @@ class Experience:
         # Read again: other processes write too. Of two at once one is lost, which does no harm.
         self._told = self._artifacts.read(_FILE)
         self._told[name] = [*self._numbers(name), round(number, 6)][-_KEPT:]
-        self._artifacts.write(_FILE, self._told)
+        try:
+            self._artifacts.write(_FILE, self._told)
+        except OSError as error:  # a full disk, say: the program is none the worse
+            _LOG.warning("what was measured of compiled steps is not kept: %s", error)
 
 
 def _of_size(net: str, size: int) -> str:

@@ -16,6 +16,7 @@ from softreg_core.engine.manifest import deterministic, manifest_of
 from softreg_core.engine.pack.member import Member
 from softreg_core.engine.pack.misfit import check_pack, template_of
 from softreg_core.engine.pack.pack import Pack
+from softreg_core.engine.room import require_room_to_pack
 from softreg_core.engine.state import TrainingState
 from softreg_core.engine.threads import limited_threads
 from softreg_core.errors import DataError, NonFiniteLossError
@@ -65,10 +66,12 @@ def train_packed(
     Raises:
         SpecError: a spec cannot be packed, or two differ in more than a number; the field and both values are named.
         DataError: the data of the members, or the states to resume from, do not go together.
+        ResourceError: the members together need more memory than their device has free.
     """
     given = [data] * len(specs) if isinstance(data, PreparedData) else list(data)
     check_pack(specs, given)
     on = torch.device(device)
+    require_room_to_pack(specs, given, on, dtype)
     moved = {id(one): _moved(one, on, dtype) for one in given}  # once, however many members share it
     members = [Member(i, s, moved[id(d)], on, dtype) for i, (s, d) in enumerate(zip(specs, given, strict=True))]
     _restore(members, resume, resume_best)

@@ -131,8 +131,14 @@ class Artifacts:
 
 def _write(path: Path, document: Mapping[str, Any]) -> None:
     with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".", delete=False) as file:
-        json.dump(document, file)
-    Path(file.name).replace(path)
+        written = Path(file.name)
+        try:
+            json.dump(document, file)
+            file.flush()
+        except OSError:
+            written.unlink(missing_ok=True)
+            raise
+    written.replace(path)
 
 
 def _private(directory: Path) -> Path:

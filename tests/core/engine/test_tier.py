@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from softreg_core.engine import Started, tier, train
@@ -62,6 +64,20 @@ def test_a_damaged_record_is_no_record(tmp_path, known):
     assert Experience(artifacts).compile_seconds("mlp", 4) > 10.0
     Experience(artifacts).note_compile("mlp", 4, 5.0)
     assert Experience(artifacts).compile_seconds("mlp", 4) == 5.0
+
+
+def test_what_cannot_be_kept_on_a_full_disk_costs_no_program_and_leaves_nothing(tmp_path, monkeypatch):
+    artifacts = Artifacts(tmp_path)
+    before = sorted(tmp_path.iterdir())
+
+    def full(document, file):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("softreg_core.engine.program.artifacts.json.dump", full)
+    experience = Experience(artifacts)
+    experience.note_share("mlp", 4e-4, 0.1)
+    experience.note_compile("mlp", 4, 5.0)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_auto_takes_a_short_job_as_it_is(blobs, ready):

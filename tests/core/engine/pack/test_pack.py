@@ -19,7 +19,8 @@ from softreg_core.engine import (
     train,
 )
 from softreg_core.engine.pack.rows import PackedRows
-from softreg_core.errors import DataError, NonFiniteLossError, SpecError
+from softreg_core.engine.room import memory_of
+from softreg_core.errors import DataError, NonFiniteLossError, ResourceError, SpecError
 from softreg_core.export import save_model
 
 MLP = {"kind": "mlp", "hidden": [6], "activation": "tanh"}
@@ -250,3 +251,12 @@ def test_gradients_of_one_step_agree_in_float32(members, packed, single, blobs, 
         )
         for name, tensor in others.items():
             torch.testing.assert_close(mine[name], tensor, rtol=1e-5, atol=1e-6)
+
+
+def test_members_that_fit_one_by_one_and_not_together_are_refused(members, packed, blobs, monkeypatch):
+    specs, data = members(blobs, DOCUMENT, *({"training": {"seed": seed}} for seed in range(50)))
+    needed = memory_of(specs[0], data[0], torch.device("cpu")).total
+    monkeypatch.setattr("softreg_core.engine.room.free_memory", lambda: 2 * needed)
+    with pytest.raises(ResourceError, match=r"a pack of 50 needs about .* are free: choose smaller packs"):
+        packed(specs, data)
+    assert packed(specs[:1], data[:1])
