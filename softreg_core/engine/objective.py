@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from softreg_core.engine.beside import Beside
 from softreg_core.engine.forward import Forward, Predicted
 from softreg_core.engine.optimizer import is_weight
 from softreg_core.engine.perturb import Perturbed
-from softreg_core.engine.terms import Terms
+from softreg_core.engine.terms import Compared, Terms
 from softreg_core.losses import Loss, LossParts
 from softreg_core.losses.closed import ClosedGradient, closed_gradient
 from softreg_core.penalties import l1, l2, smoothing
@@ -114,6 +114,20 @@ class Objective(nn.Module):
         is_alone = is_alone and "label_smoothing" not in self._strengths
         is_on_cpu = all(parameter.device.type == "cpu" for parameter in self.net.parameters())
         return closed_gradient(self._loss_spec, self.loss, is_on_cpu=is_on_cpu) if is_alone else None
+
+    @torch.no_grad()
+    def columns_of(self, compared: Compared) -> dict[str, Tensor]:
+        """The series of steps by a closed form, (N,) each; row for row the same, whatever the other rows are."""
+        like, noted = compared.prediction, compared.noted
+        given = {name: torch.as_tensor(noted[name]).to(like) for name in ("alpha", "energy") if name in noted}
+        with self.loss.given(**given) if given else nullcontext():
+            seen, predicted = Perturbed(Part((), compared.target)), Predicted(like)
+            columns = self.terms(seen, predicted, 0, has_penalties=False).columns()
+        series = {name: torch.as_tensor(noted[name]).expand_as(columns["total"]) for name in noted if name not in given}
+        penalties = [series[name] for name in ("l1", "l2") if name in series]
+        if penalties:
+            columns["total"] = columns["total"] + torch.stack(penalties).sum(0)
+        return columns | series
 
     @torch.no_grad()
     def penalise(self) -> dict[str, Tensor]:

@@ -71,7 +71,7 @@ class Run(Walk):
         fitting = max(1, _NUMBERS_PER_READING // numbers)
         self._steps_per_reading = min(self.steps_per_epoch, _STEPS_PER_READING, fitting)
         most_rows = self._steps_per_reading * self._batches.most_rows
-        self._record = LossRecord(most_rows, device, self._stepper.columns_of)
+        self._record = LossRecord(most_rows, device, self._stepper.objective.columns_of)
         self._is_convex = spec.loss.combine == "convex"
         self._ledger = GradientLedger(spec, self.steps_per_epoch)
         self._recovery = Recovery(spec.training.on_nonfinite)

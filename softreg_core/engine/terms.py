@@ -1,4 +1,4 @@
-"""A step's loss before it is differentiated: what it is made of, and how examples become one number."""
+"""A step's loss: what it is made of before it is differentiated, how examples become one number, what is told of it."""
 
 # B examples of a batch
 
@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from softreg_core.losses import LossParts
 from softreg_core.losses.rows import kept_mean
 
-__all__ = ["Apart", "Compared", "Observer", "Terms"]
+__all__ = ["Apart", "Compared", "Observer", "Outcome", "Terms"]
+
+Columns = dict[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,6 +101,40 @@ class Apart(NamedTuple):
     """(B, C): the gradient of the weighted base's mean with respect to it."""
     of_divergence: Tensor
     """(B, C): that of the weighted divergence's."""
+
+
+class Outcome(NamedTuple):
+    """What a step gave."""
+
+    told: Columns | Callable[[], Columns]
+    """Each series' value per example, (B,): `total`, `base`, perhaps `divergence`, penalties and `weight`. Or how to
+    compute them."""
+    compared: Compared | None = None
+    """What the series follow from, where it does not matter when they are computed."""
+    is_taken: bool = True
+    """False where loss or gradient was not finite and somebody asked to look: then nothing was updated."""
+
+    @property
+    def columns(self) -> Columns:
+        """The series, computed by now."""
+        return self.told() if callable(self.told) else self.told
+
+    def note(self, name: str, value: Tensor) -> None:
+        """One series more, of one number for the whole step."""
+        if self.compared is not None:
+            self.compared.noted[name] = value
+        else:
+            columns = self.columns
+            columns[name] = value.expand_as(columns["total"])
+
+    def means(self) -> dict[str, float]:
+        """`loss` and the other series, over the step's examples; waits for the device."""
+        columns = self.columns
+        weight = columns.get("weight")
+        names = [name for name in columns if name != "weight"]
+        stacked_PB = torch.stack([columns[name].detach() for name in names])
+        means_P = stacked_PB.mean(1) if weight is None else (stacked_PB * weight).sum(1) / weight.sum()
+        return {"loss" if n == "total" else n: v for n, v in zip(names, means_P.tolist(), strict=True)}
 
 
 Observer = Callable[[Terms | Apart, dict[str, nn.Parameter]], None]

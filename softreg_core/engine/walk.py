@@ -16,8 +16,8 @@ from softreg_core.engine.rates import Rates
 from softreg_core.engine.record import LossRecord
 from softreg_core.engine.recovery import Recovery
 from softreg_core.engine.relief import Relief
-from softreg_core.engine.step import Outcome, Stepper
-from softreg_core.engine.terms import Observer
+from softreg_core.engine.step import Stepper
+from softreg_core.engine.terms import Observer, Outcome
 from softreg_core.spec.train import TrainSpec
 
 __all__ = ["Control", "Walk"]

@@ -76,10 +76,10 @@ def test_what_is_put_off_has_the_same_bits_however_it_is_cut(blobs, ready, name)
     generator = torch.Generator().manual_seed(0)
     prediction = 3.0 * torch.randn((257, 3), generator=generator)
     target = torch.randint(0, 3, (257,), generator=generator)
-    whole = run._stepper.columns_of(Compared(prediction, target, {}))
+    whole = run._stepper.objective.columns_of(Compared(prediction, target, {}))
     for size in (1, 7, 32, 100):
         cuts = zip(prediction.split(size), target.split(size), strict=True)
-        parts = [run._stepper.columns_of(Compared(*cut, {})) for cut in cuts]
+        parts = [run._stepper.objective.columns_of(Compared(*cut, {})) for cut in cuts]
         for series, values in whole.items():
             assert torch.equal(values, torch.cat([columns[series] for columns in parts])), series
 
