@@ -74,7 +74,7 @@ MUTATIONS = {
     "twin-of-values-twice": (agreement, "/ (4.0 * variance)", "/ (2.0 * variance)", of_beside(*TWIN_OF_VALUES)),
     "jeffreys-one-way": (
         categorical,
-        "return reverse_B + forward_B",
+        "return reverse_B + _of_label(predicted, q_BK)",
         "return reverse_B",
         of_classes(DIRECTIONS["jeffreys"]),
     ),
