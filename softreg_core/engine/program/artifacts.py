@@ -7,8 +7,10 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,6 +20,7 @@ __all__ = ["Artifacts", "artifacts_directory"]
 
 _LOG = logging.getLogger(__name__)
 _MOST_BYTES = 2 * 2**30
+_SWEPT_SECONDS = 24 * 3_600.0
 
 
 def artifacts_directory() -> Path:
@@ -87,6 +90,7 @@ class Artifacts:
                 written.replace(self._programs / written.name)
                 # The facts come last: a program without them is none.
                 _write(self._programs / f"{key}.json", {"sha256": digest})
+            self._sweep()
             self._shrink(key)
         return self._programs / f"{key}.pt2"
 
@@ -113,6 +117,14 @@ class Artifacts:
     def write(self, name: str, document: Mapping[str, Any]) -> None:
         """Put one there whole; of two writers the last one's stays."""
         _write(self.directory / name, document)
+
+    def _sweep(self) -> None:
+        """Remove what killed processes have left; not what another one may be making."""
+        long_ago = time.time() - _SWEPT_SECONDS
+        for left in self.directory.glob("making-*"):
+            with suppress(OSError):
+                if left.stat().st_mtime < long_ago:
+                    shutil.rmtree(left, ignore_errors=True)
 
     def _shrink(self, kept: str) -> None:
         found = []

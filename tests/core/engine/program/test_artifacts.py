@@ -56,6 +56,18 @@ def test_a_writer_that_fails_leaves_nothing(tmp_path):
     assert artifacts.make("one", writing(b"code"))
 
 
+def test_what_a_killed_process_left_goes_after_a_day(tmp_path):
+    artifacts = Artifacts(tmp_path)
+    old, young = tmp_path / "making-old", tmp_path / "making-young"
+    for left in (old, young):
+        left.mkdir()
+        (left / "torn.pt2").write_bytes(b"torn")
+    os.utime(old, (0, 0))
+    artifacts.make("a", lambda path: path.write_bytes(b"a"))
+    assert not old.exists()
+    assert young.exists()
+
+
 def test_the_longest_unused_go_first(tmp_path):
     artifacts = Artifacts(tmp_path, most_bytes=25)
     for age, key in enumerate(("old", "used", "new")):
