@@ -25,7 +25,7 @@ from benchmarks.report import RESULTS, asked, median, write
 from softreg_core.data.sample import load_sample
 from softreg_core.data.tabular import prepare
 from softreg_core.engine.run import Run
-from softreg_core.engine.tier import choose
+from softreg_core.engine.tiers.choose import choose
 from softreg_core.errors import SpecError
 from softreg_core.spec import TrainSpec, resolve
 

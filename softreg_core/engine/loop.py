@@ -13,7 +13,7 @@ from softreg_core.engine.manifest import Manifest, deterministic, manifest_of
 from softreg_core.engine.run import Control, Run
 from softreg_core.engine.state import TrainingState
 from softreg_core.engine.threads import limited_threads
-from softreg_core.engine.tier import choose
+from softreg_core.engine.tiers.choose import choose
 from softreg_core.errors import NonFiniteLossError
 from softreg_core.spec.train import TrainSpec
 from softreg_core.spec.work import work_per_row

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import torch.utils.deterministic
 
-from softreg_core.engine.advance import Chosen, Tier
+from softreg_core.engine.tiers.advance import Chosen, Tier
 from softreg_core.engine.weights import Precision
 
 __all__ = ["Manifest", "deterministic", "manifest_of"]

@@ -8,7 +8,6 @@ from typing import Literal
 import torch
 
 from softreg_core.data.tabular import PreparedData
-from softreg_core.engine.advance import Chosen, Job, Tier
 from softreg_core.engine.beside import Teacher
 from softreg_core.engine.best import BestEpoch
 from softreg_core.engine.build import build_batches, build_stepper
@@ -23,6 +22,7 @@ from softreg_core.engine.relief import Relief
 from softreg_core.engine.room import require_room_to_train
 from softreg_core.engine.state import TrainingState
 from softreg_core.engine.step import Captured, copies
+from softreg_core.engine.tiers.advance import Chosen, Job, Tier
 from softreg_core.engine.walk import Control, Walk
 from softreg_core.errors import DataError, NonFiniteLossError
 from softreg_core.evaluate.model import Measured

@@ -8,7 +8,6 @@ from collections.abc import Callable, Generator, Iterator
 import torch
 
 from softreg_core.data.part import Part
-from softreg_core.engine.advance import Advance, Advanced, Chosen
 from softreg_core.engine.batches import Batches
 from softreg_core.engine.events import Progress, StepLogged
 from softreg_core.engine.ledger import GradientLedger, with_shares
@@ -18,6 +17,7 @@ from softreg_core.engine.recovery import Recovery
 from softreg_core.engine.relief import Relief
 from softreg_core.engine.step import Stepper
 from softreg_core.engine.terms import Observer, Outcome
+from softreg_core.engine.tiers.advance import Advance, Advanced, Chosen
 from softreg_core.spec.train import TrainSpec
 
 __all__ = ["Control", "Walk"]

@@ -9,7 +9,6 @@ from dataclasses import replace
 import torch
 
 from softreg_core.data.tabular import PreparedData
-from softreg_core.engine.advance import Chosen
 from softreg_core.engine.events import Failed, Progress, TrainEvent
 from softreg_core.engine.loop import started, stopped, unstored
 from softreg_core.engine.manifest import deterministic, manifest_of
@@ -19,6 +18,7 @@ from softreg_core.engine.pack.pack import Pack
 from softreg_core.engine.room import require_room_to_pack
 from softreg_core.engine.state import TrainingState
 from softreg_core.engine.threads import limited_threads
+from softreg_core.engine.tiers.advance import Chosen
 from softreg_core.errors import DataError, NonFiniteLossError
 from softreg_core.spec.train import TrainSpec, sha256_of
 from softreg_core.spec.work import work_per_row

@@ -16,13 +16,13 @@ from torch import Tensor
 from softreg_core.data.part import Part
 from softreg_core.data.streamed import StreamedPart
 from softreg_core.data.tabular import PreparedData
-from softreg_core.engine.advance import Advanced
 from softreg_core.engine.events import StepLogged
 from softreg_core.engine.program import number_names
 from softreg_core.engine.rates import Rates
 from softreg_core.engine.run import Run
 from softreg_core.engine.state import TrainingState
 from softreg_core.engine.step import Captured, Stepper
+from softreg_core.engine.tiers.advance import Advanced
 from softreg_core.spec.train import TrainSpec
 
 __all__ = ["Member", "Taken"]

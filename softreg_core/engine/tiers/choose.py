@@ -8,14 +8,14 @@ import time
 from typing import NamedTuple
 
 from softreg_core.data.part import Part
-from softreg_core.engine.advance import Chosen, Job
 from softreg_core.engine.batches import batches_of
-from softreg_core.engine.compiled import Compiled
-from softreg_core.engine.experience import Experience, Prospect, decide
-from softreg_core.engine.on_cuda import choose_on_cuda
-from softreg_core.engine.program.artifacts import Artifacts, artifacts_directory
-from softreg_core.engine.program.compile import Program, compiler_version, load_program, make_program
-from softreg_core.engine.program.plan import Plan, key_of_program, plan_of
+from softreg_core.engine.tiers.advance import Chosen, Job
+from softreg_core.engine.tiers.artifacts import Artifacts, artifacts_directory
+from softreg_core.engine.tiers.compile import Program, compiler_version, load_program, make_program
+from softreg_core.engine.tiers.compiled import Compiled
+from softreg_core.engine.tiers.experience import Experience, Prospect, decide
+from softreg_core.engine.tiers.on_cuda import choose_on_cuda
+from softreg_core.engine.tiers.plan import Plan, key_of_program, plan_of
 from softreg_core.spec.engine import misfit_of_program
 
 __all__ = ["choose"]

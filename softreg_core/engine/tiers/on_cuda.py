@@ -6,9 +6,9 @@ import logging
 from functools import partial
 
 from softreg_core.data.part import Part
-from softreg_core.engine.advance import Chosen, Job
-from softreg_core.engine.program.graph import Record, record
-from softreg_core.engine.recorded import Recorded
+from softreg_core.engine.tiers.advance import Chosen, Job
+from softreg_core.engine.tiers.cuda_graph import Record, record
+from softreg_core.engine.tiers.recorded import Recorded
 from softreg_core.spec.engine import misfit_of_recording
 
 __all__ = ["choose_on_cuda"]

@@ -6,9 +6,10 @@ import errno
 
 import pytest
 
-from softreg_core.engine import Started, tier, train
-from softreg_core.engine.experience import Experience, Prospect, decide
-from softreg_core.engine.program.artifacts import Artifacts
+from softreg_core.engine import Started, train
+from softreg_core.engine.tiers import choose
+from softreg_core.engine.tiers.artifacts import Artifacts
+from softreg_core.engine.tiers.experience import Experience, Prospect, decide
 
 HOUR = 3600.0
 
@@ -73,7 +74,7 @@ def test_what_cannot_be_kept_on_a_full_disk_costs_no_program_and_leaves_nothing(
     def full(document, file):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("softreg_core.engine.program.artifacts.json.dump", full)
+    monkeypatch.setattr("softreg_core.engine.tiers.artifacts.json.dump", full)
     experience = Experience(artifacts)
     experience.note_share("mlp", 4e-4, 0.1)
     experience.note_compile("mlp", 4, 5.0)
@@ -96,9 +97,9 @@ def test_auto_measures_a_longer_job_and_leaves_no_trace_in_it(blobs, ready, dige
     """The single steps that it times are undone."""
     spec, data = ready(blobs, training={"epochs": 3, "batch_size": 16})
     wanted = list(train(spec, data))[-1]
-    monkeypatch.setattr(tier, "_FEW_STEPS", 0)
+    monkeypatch.setattr(choose, "_FEW_STEPS", 0)
     assert "us repay no program" in next(iter(train(spec, data))).manifest.tier_reason
-    monkeypatch.setattr(tier, "_FEW_SECONDS", 0.0)
+    monkeypatch.setattr(choose, "_FEW_SECONDS", 0.0)
     events = list(train(spec, data))
     assert "compiling takes about" in events[0].manifest.tier_reason
     assert digest(events[-1].model.tensors) == digest(wanted.model.tensors)

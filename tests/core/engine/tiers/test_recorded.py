@@ -10,11 +10,11 @@ import torch
 
 from softreg_core.data.arrays import table_from_arrays
 from softreg_core.engine import CheckpointDue, EpochEnded, Finished, loop, train
-from softreg_core.engine.advance import Chosen
-from softreg_core.engine.on_cuda import choose_on_cuda
-from softreg_core.engine.program import graph
-from softreg_core.engine.recorded import Recorded
 from softreg_core.engine.run import Run
+from softreg_core.engine.tiers import cuda_graph
+from softreg_core.engine.tiers.advance import Chosen
+from softreg_core.engine.tiers.on_cuda import choose_on_cuda
+from softreg_core.engine.tiers.recorded import Recorded
 
 
 def called(work, back):
@@ -252,8 +252,8 @@ class FakeGpu:
 
 def test_a_step_is_warmed_up_beside_and_recorded_once(monkeypatch):
     asked = []
-    monkeypatch.setattr(graph.torch, "cuda", FakeGpu(asked))
-    replay = graph.record(lambda: asked.append("work"), lambda: asked.append("back"), torch.device("cuda", 1))
+    monkeypatch.setattr(cuda_graph.torch, "cuda", FakeGpu(asked))
+    replay = cuda_graph.record(lambda: asked.append("work"), lambda: asked.append("back"), torch.device("cuda", 1))
     warm = ["back", "work"] * 3
     assert asked == ["device cuda:1", "wait", *warm, "wait", "begin", "work", "end", "synchronize"]
     replay()

@@ -13,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from softreg_core.engine.advance import Advanced, Job
 from softreg_core.engine.order import epoch_order
-from softreg_core.engine.program.compile import Program
 from softreg_core.engine.program.numbers import number_names, numbers_at
-from softreg_core.engine.program.plan import Plan
 from softreg_core.engine.program.step import Standing, standing_of, take_over
 from softreg_core.engine.program.updates import biases
+from softreg_core.engine.tiers.advance import Advanced, Job
+from softreg_core.engine.tiers.compile import Program
+from softreg_core.engine.tiers.plan import Plan
 from softreg_core.keyed import seed_of
 
 __all__ = ["Compiled"]

@@ -14,9 +14,9 @@ from torch._higher_order_ops.while_loop import while_loop
 from torch.export import Dim
 
 from softreg_core.data.part import Part
-from softreg_core.engine.program.layout import Layout, joined_gradient
 from softreg_core.engine.program.step import PureStep, Standing, traced
 from softreg_core.engine.program.updates import UPDATES
+from softreg_core.engine.tiers.layout import Layout, joined_gradient
 from softreg_core.spec.train import TrainSpec
 
 __all__ = ["Example", "Stretch", "sizes_that_vary", "stretch_of"]

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from softreg_core.engine.program.artifacts import Artifacts, artifacts_directory
+from softreg_core.engine.tiers.artifacts import Artifacts, artifacts_directory
 
 
 def writing(content, made=None):

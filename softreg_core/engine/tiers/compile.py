@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 from torch._C import _aoti
 
-from softreg_core.engine.program.artifacts import Artifacts
-from softreg_core.engine.program.plan import Plan
-from softreg_core.engine.program.stretch import Stretch, sizes_that_vary, stretch_of
+from softreg_core.engine.tiers.artifacts import Artifacts
+from softreg_core.engine.tiers.plan import Plan
+from softreg_core.engine.tiers.stretch import Stretch, sizes_that_vary, stretch_of
 from softreg_core.spec.train import TrainSpec
 
 __all__ = ["Program", "compiler_version", "load_program", "loaded_program", "make_program"]

@@ -8,8 +8,8 @@ import torch
 
 from softreg_core.data.arrays import table_from_arrays
 from softreg_core.engine import CheckpointDue, EpochEnded, Finished, build, load_state, loop, save_state, train
-from softreg_core.engine.advance import Chosen
-from softreg_core.engine.recorded import Recorded
+from softreg_core.engine.tiers.advance import Chosen
+from softreg_core.engine.tiers.recorded import Recorded
 
 VIEW = {"kind": "image", "channels": 1, "height": 8, "width": 8}
 NETS = [{"kind": "cnn", "channels": [4, 6]}, {"kind": "cnn", "norm": "layer"}, {"kind": "resnet", "width": 3}]

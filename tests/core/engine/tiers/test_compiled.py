@@ -12,8 +12,9 @@ import tempfile
 import pytest
 import torch
 
-from softreg_core.engine import EpochEnded, Finished, Started, StepLogged, Stopped, compiled, train
-from softreg_core.engine.program import compile as compiling
+from softreg_core.engine import EpochEnded, Finished, Started, StepLogged, Stopped, train
+from softreg_core.engine.tiers import compile as compiling
+from softreg_core.engine.tiers import compiled
 from softreg_core.errors import NonFiniteLossError
 
 DOCUMENT = {

@@ -7,7 +7,7 @@ import math
 import statistics
 from typing import Any, NamedTuple
 
-from softreg_core.engine.program.artifacts import Artifacts
+from softreg_core.engine.tiers.artifacts import Artifacts
 
 __all__ = ["Experience", "Prospect", "decide"]
 

@@ -18,12 +18,12 @@ from torch import Tensor
 
 import softreg_core
 from softreg_core.data.part import Part
-from softreg_core.engine.advance import Job
-from softreg_core.engine.program.layout import layout_of
 from softreg_core.engine.program.numbers import number_names, numbers_at, structure_of
 from softreg_core.engine.program.step import PureStep, standing_of
-from softreg_core.engine.program.stretch import Example
 from softreg_core.engine.program.updates import biases
+from softreg_core.engine.tiers.advance import Job
+from softreg_core.engine.tiers.layout import layout_of
+from softreg_core.engine.tiers.stretch import Example
 
 __all__ = ["Plan", "key_of_program", "plan_of"]
 
