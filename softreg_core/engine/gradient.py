@@ -19,7 +19,7 @@ from softreg_core.engine.terms import Apart, Compared, Observer, Outcome
 from softreg_core.losses.closed import ClosedGradient
 from softreg_core.spec.train import TrainSpec
 
-__all__ = ["ByAutograd", "ByClosedForm", "is_guarded", "is_perturbed"]
+__all__ = ["ByAutograd", "ByClosedForm", "is_guarded", "is_perturbed", "shorten"]
 
 
 def is_perturbed(spec: TrainSpec) -> bool:
@@ -141,3 +141,10 @@ class ByAutograd:
         gradients = [p.grad for p in self._trained.values() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
         return bool(norm.isfinite() & total_B.detach().isfinite().all())
+
+
+def shorten(gradients: list[Tensor], most: float) -> Tensor:
+    """The norm of the gradients, which are shortened to `most` in place; as `clip_grad_norm_`, and sooner done."""
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))  # noqa: SLF001
+    torch._foreach_mul_(gradients, (most / (norm + 1e-6)).clamp(max=1.0))
+    return norm

@@ -9,12 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from softreg_core.engine.backward import gradients
-from softreg_core.engine.terms import Apart, Terms
+from softreg_core.engine.terms import PENALTIES, Apart, Terms
 from softreg_core.spec.train import TrainSpec
 
 __all__ = ["GradientLedger", "gradient_terms", "with_shares"]
-
-_PENALTIES = ("label_smoothing", "l1", "l2")
 
 
 def with_shares(means: Mapping[str, float], *, is_convex: bool) -> dict[str, float]:
@@ -31,7 +29,7 @@ def with_shares(means: Mapping[str, float], *, is_convex: bool) -> dict[str, flo
         sum `weighted.base` too.
     """
     found = dict(means)
-    penalties = {name: means[name] for name in _PENALTIES if name in means}
+    penalties = {name: means[name] for name in PENALTIES if name in means}
     terms = {"base": means["base"]} | penalties
     if "weighted.divergence" in means:
         terms["divergence"] = means["weighted.divergence"]

@@ -16,7 +16,7 @@ from softreg_core.engine.beside import Beside
 from softreg_core.engine.forward import Forward, Predicted
 from softreg_core.engine.optimizer import is_weight
 from softreg_core.engine.perturb import Perturbed
-from softreg_core.engine.terms import Compared, Terms
+from softreg_core.engine.terms import PENALTIES, Compared, Terms
 from softreg_core.losses import Loss, LossParts
 from softreg_core.losses.closed import ClosedGradient, closed_gradient
 from softreg_core.penalties import l1, l2, smoothing
@@ -51,7 +51,7 @@ class Objective(nn.Module):
         self._forward = Forward(net, loss, spec.training.seed, beside, is_half=is_half)
         penalties = spec.penalties
         self._penalised = [n for n, p in net.named_parameters() if penalties.include_biases or is_weight(n, p)]
-        strengths = {name: getattr(penalties, name) for name in ("label_smoothing", "l1", "l2")}
+        strengths = {name: getattr(penalties, name) for name in PENALTIES}
         self._strengths: dict[str, float | Tensor] = {name: size for name, size in strengths.items() if size}
 
     def trained(self) -> dict[str, nn.Parameter]:
@@ -72,7 +72,7 @@ class Objective(nn.Module):
                 if it is named here.
         """
         before = self._strengths
-        self._strengths = before | {name: numbers[name] for name in ("label_smoothing", "l1", "l2") if name in numbers}
+        self._strengths = before | {name: numbers[name] for name in PENALTIES if name in numbers}
         try:
             with self.loss.given(alpha=numbers.get("alpha"), sigma2=numbers.get("sigma2")):
                 yield

@@ -16,7 +16,7 @@ from softreg_core.data.augment import augmented
 from softreg_core.data.part import Part
 from softreg_core.engine.average import Average
 from softreg_core.engine.beside import Beside
-from softreg_core.engine.gradient import ByAutograd, ByClosedForm, is_guarded, is_perturbed
+from softreg_core.engine.gradient import ByAutograd, ByClosedForm, is_guarded, is_perturbed, shorten
 from softreg_core.engine.objective import Objective
 from softreg_core.engine.optimizer import build_optimizer, optimizer_tensors, restore_optimizer
 from softreg_core.engine.rates import Rates
@@ -139,16 +139,10 @@ class Stepper:
         if not outcome.is_taken:
             return outcome
         if self._clip is not None:
-            outcome.note("gradient_norm", self._clipped(self._clip))
+            gradients = [parameter.grad for parameter in self.trained.values() if parameter.grad is not None]
+            outcome.note("gradient_norm", shorten(gradients, self._clip))
         self._update()
         return outcome
-
-    def _clipped(self, most: float) -> Tensor:
-        """The norm of the gradients, which are shortened to `most`; as `clip_grad_norm_`, and sooner done."""
-        gradients = [parameter.grad for parameter in self.trained.values() if parameter.grad is not None]
-        norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))  # noqa: SLF001
-        torch._foreach_mul_(gradients, (most / (norm + 1e-6)).clamp(max=1.0))
-        return norm
 
     def _update(self) -> None:
         try:

@@ -14,7 +14,10 @@ from torch import Tensor, nn
 from softreg_core.losses import LossParts
 from softreg_core.losses.rows import kept_mean
 
-__all__ = ["Apart", "Compared", "Observer", "Outcome", "Terms"]
+__all__ = ["PENALTIES", "Apart", "Compared", "Observer", "Outcome", "Terms", "summed"]
+
+PENALTIES = ("label_smoothing", "l1", "l2")
+"""Those that are terms of a loss, by series and by field of the spec."""
 
 Columns = dict[str, Tensor]
 
@@ -140,3 +143,17 @@ class Outcome(NamedTuple):
 Observer = Callable[[Terms | Apart, dict[str, nn.Parameter]], None]
 """Looks at a step's terms and the trained parameters before `backward`; it may differentiate a term on its own by
 `torch.autograd.grad(terms.mean(terms.parts.base), ..., retain_graph=True)`. Of a closed form it sees the two parts."""
+
+
+def summed(columns: Columns) -> tuple[tuple[str, ...], Tensor]:
+    """Names, and float64 (P,): each series' sum over the examples, each times its weight.
+
+    The last is `weight`, of which the sum is that of the weights themselves.
+    """
+    values = dict(columns)
+    weight = values.pop("weight", None)
+    values_PB = torch.stack(list(values.values())).double()
+    mass = values_PB.new_full((), values_PB.shape[1]) if weight is None else weight.double().sum()
+    # Taken out before it is multiplied: 0 * inf is NaN, and a row that does not count may hold anything.
+    counted_PB = values_PB if weight is None else torch.where(weight > 0, values_PB, 0.0) * weight
+    return (*values, "weight"), torch.cat([counted_PB.sum(1), mass.reshape(1)])

@@ -22,13 +22,13 @@ from softreg_core.engine.rates import Rates
 from softreg_core.engine.run import Run
 from softreg_core.engine.state import TrainingState
 from softreg_core.engine.step import Captured, Stepper
+from softreg_core.engine.terms import PENALTIES
 from softreg_core.engine.tiers.advance import Advanced
 from softreg_core.spec.train import TrainSpec
 
 __all__ = ["Member", "Taken"]
 
 _OF_DIVERGENCE = frozenset({"divergence", "weighted.divergence"})
-_PENALTIES = frozenset({"label_smoothing", "l1", "l2"})
 
 
 class Taken(NamedTuple):
@@ -53,7 +53,7 @@ class Member(Run):
         super().__init__(spec, data, device, dtype=dtype)
         self.index = index
         names = set(number_names(spec))
-        self._left_out = (_PENALTIES - names) | (frozenset() if "alpha" in names else _OF_DIVERGENCE)
+        self._left_out = (frozenset(PENALTIES) - names) | (frozenset() if "alpha" in names else _OF_DIVERGENCE)
         self.is_sound = True
         self.is_light = False
         """The last epoch's state is kept without its tensors."""

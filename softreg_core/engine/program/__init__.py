@@ -5,13 +5,14 @@ optimisers as formulas; `traced` is a step as a flat list of operations, without
 """
 
 from softreg_core.engine.program.numbers import number_names, numbers_at, structure_of
-from softreg_core.engine.program.step import PureStep, Standing, standing_of, take_over, traced
+from softreg_core.engine.program.step import PureStep, Standing, name_in_objective, standing_of, take_over, traced
 from softreg_core.engine.program.updates import UPDATES
 
 __all__ = [
     "UPDATES",
     "PureStep",
     "Standing",
+    "name_in_objective",
     "number_names",
     "numbers_at",
     "standing_of",

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from softreg_core.engine.rates import Rates
+from softreg_core.engine.terms import PENALTIES
 from softreg_core.spec.alpha import alpha_at, largest_alpha
 from softreg_core.spec.divergences import FixedVarianceSpec
 from softreg_core.spec.train import TrainSpec
 
-__all__ = ["PENALTIES", "number_names", "numbers_at", "structure_of"]
+__all__ = ["number_names", "numbers_at", "structure_of"]
 
 # Compared with something beside the network: their sigma2 is no part of a residual.
-BESIDE_KINDS = frozenset({"teacher", "twin"})
-PENALTIES = ("label_smoothing", "l1", "l2")
+_BESIDE_KINDS = frozenset({"teacher", "twin"})
 
 
 def number_names(spec: TrainSpec) -> tuple[str, ...]:
@@ -82,7 +82,7 @@ def _has_divergence(spec: TrainSpec) -> bool:
 
 def _fixed_sigma2(spec: TrainSpec) -> float | None:
     divergence = spec.loss.divergence
-    if divergence is None or divergence.kind in BESIDE_KINDS:
+    if divergence is None or divergence.kind in _BESIDE_KINDS:
         return None
     variance = getattr(divergence, "variance", None)
     return variance.value if isinstance(variance, FixedVarianceSpec) else None

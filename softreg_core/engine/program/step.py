@@ -21,11 +21,11 @@ from softreg_core.engine.optimizer import is_weight
 from softreg_core.engine.perturb import Perturbed
 from softreg_core.engine.program.updates import UPDATES, Moments, moments_of
 from softreg_core.engine.step import Stepper
-from softreg_core.engine.terms import Terms
+from softreg_core.engine.terms import Terms, summed
 from softreg_core.nets.noise import noises_of
 from softreg_core.spec.train import TrainSpec
 
-__all__ = ["PureStep", "Standing", "Told", "standing_of", "take_over", "traced"]
+__all__ = ["PureStep", "Standing", "Told", "name_in_objective", "standing_of", "take_over", "traced"]
 
 Numbers = Mapping[str, Tensor]
 
@@ -93,13 +93,8 @@ class PureStep:
         """
         terms, moved = self._terms(trained, buffers, numbers, rows, uniforms)
         columns = {name: column.detach() for name, column in terms.columns().items()}
-        weight = columns.pop("weight", None)
-        self.series = (*columns, "weight")
-        values_PB = torch.stack(list(columns.values())).double()
-        mass = values_PB.new_full((), values_PB.shape[1]) if weight is None else weight.double().sum()
-        # Taken out before it is multiplied: 0 * inf is NaN, and a row that does not count may hold anything.
-        counted_PB = values_PB if weight is None else torch.where(weight > 0, values_PB, 0.0) * weight
-        return Told(terms.total, torch.cat([counted_PB.sum(1), mass.reshape(1)]), moved)
+        self.series, sums_P = summed(columns)
+        return Told(terms.total, sums_P, moved)
 
     def drawn(self, rows: Part) -> tuple[torch.Size, ...]:
         """Shapes of the numbers that the layers of the network which drop draw for a batch, in order."""
@@ -158,7 +153,7 @@ class PureStep:
         uniforms: Sequence[Tensor],
     ) -> tuple[Terms, dict[str, Tensor]]:
         """Of a pass, and the buffers after it."""
-        within = {_within(name): tensor for name, tensor in trained.items()}
+        within = {name_in_objective(name): tensor for name, tensor in trained.items()}
         # Statistics of batch norm and means of the loss are moved in place.
         moved = {name: tensor.clone() for name, tensor in buffers.items()}
         for noise in self._noises:
@@ -222,7 +217,7 @@ class PureStep:
         return after, sums_P
 
 
-def _within(name: str) -> str:
+def name_in_objective(name: str) -> str:
     """The name in the objective of what is trained."""
     return name if name.startswith("loss.") else f"net.{name}"
 

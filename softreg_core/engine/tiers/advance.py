@@ -17,7 +17,7 @@ from softreg_core.engine.rates import Rates
 from softreg_core.engine.step import Stepper
 from softreg_core.spec.train import TrainSpec
 
-__all__ = ["Advance", "Advanced", "Chosen", "Job", "Tier"]
+__all__ = ["Advance", "Advanced", "Chosen", "Job", "Tier", "eager_instead"]
 
 Tier = Literal["eager", "compiled", "cudagraph"]
 
@@ -86,6 +86,16 @@ class Job(NamedTuple):
         """Of the whole run."""
         return self.spec.training.epochs * self.steps_per_epoch
 
+    @property
+    def is_changing(self) -> bool:
+        """Whether a number of its steps may be another from step to step."""
+        return not isinstance(self.spec.loss.alpha, float) or self.rates.is_scheduled
+
+    @property
+    def misfit_of_rows(self) -> str | None:
+        """Why no tier but `eager` can have its rows; None where they lie in memory."""
+        return None if isinstance(self.rows, Part) else "rows that are read from disk come batch by batch"
+
 
 class Chosen(NamedTuple):
     """How a run takes its steps, and why."""
@@ -97,3 +107,8 @@ class Chosen(NamedTuple):
     """None for `eager`."""
     warning: str | None = None
     """What a user should hear of: another tier was asked for and could not be had."""
+
+
+def eager_instead(told: str, why: str) -> Chosen:
+    """Where the engine that was asked for cannot be had."""
+    return Chosen("eager", f"{told}, but {why}", warning=f"the steps are taken one by one: {why}")

@@ -7,9 +7,8 @@ import logging
 import time
 from typing import NamedTuple
 
-from softreg_core.data.part import Part
 from softreg_core.engine.batches import batches_of
-from softreg_core.engine.tiers.advance import Chosen, Job
+from softreg_core.engine.tiers.advance import Chosen, Job, eager_instead
 from softreg_core.engine.tiers.artifacts import Artifacts, artifacts_directory
 from softreg_core.engine.tiers.compile import Program, compiler_version, load_program, make_program
 from softreg_core.engine.tiers.compiled import Compiled
@@ -54,7 +53,7 @@ def _auto(job: Job) -> Chosen:
     told = "engine 'auto'"
     if job.before == "compiled":
         return _compiled(job, f"{told}: as before it was interrupted")
-    misfit = _misfit(job)
+    misfit = job.misfit_of_rows or misfit_of_program(job.spec)
     if misfit is not None:
         return Chosen("eager", f"{told}: {misfit}")
     if job.before is not None:
@@ -98,9 +97,9 @@ def _repaid(job: Job, steps: int, told: str) -> Chosen:
 
 def _compiled(job: Job, told: str) -> Chosen:
     """Compiled whatever it costs, or not at all and a warning."""
-    misfit = _misfit(job)
+    misfit = job.misfit_of_rows or misfit_of_program(job.spec)
     if misfit is not None:
-        return Chosen("eager", f"{told}, but {misfit}", warning=f"the steps are taken one by one: {misfit}")
+        return eager_instead(told, misfit)
     try:
         wanted = _wanted(job)
         program = load_program(wanted.key, wanted.artifacts)
@@ -137,12 +136,6 @@ def _without(told: str, error: Exception) -> Chosen:
     what = f"{type(error).__name__}: {str(error).strip()[:300]}"
     warning = f"the steps are taken one by one: the program could not be compiled ({what})"
     return Chosen("eager", f"{told}, but it could not be compiled ({what})", warning=warning)
-
-
-def _misfit(job: Job) -> str | None:
-    if not isinstance(job.rows, Part):
-        return "rows that are read from disk come batch by batch"
-    return misfit_of_program(job.spec)
 
 
 def _seconds_per_step(job: Job, steps: int) -> float:

@@ -16,14 +16,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch._C import _aoti
 
 from softreg_core.engine.tiers.artifacts import Artifacts
 from softreg_core.engine.tiers.plan import Plan
 from softreg_core.engine.tiers.stretch import Stretch, sizes_that_vary, stretch_of
 from softreg_core.spec.train import TrainSpec
 
-__all__ = ["Program", "compiler_version", "load_program", "loaded_program", "make_program"]
+__all__ = ["Program", "compiler_version", "load_program", "make_program"]
 
 Program = Callable[[list[Tensor]], list[Tensor]]
 """From the arguments of `Stretch.forward` to what it gives."""
@@ -58,7 +57,7 @@ def compiler_version() -> str | None:
         return None
 
 
-def loaded_program(key: str) -> Program | None:
+def _loaded(key: str) -> Program | None:
     """One that this process has loaded before."""
     if key not in _LOADED:
         return None
@@ -68,7 +67,7 @@ def loaded_program(key: str) -> Program | None:
 
 def load_program(key: str, artifacts: Artifacts) -> Program | None:
     """One that this process or an earlier one has made; None where there is none that can be loaded."""
-    found = loaded_program(key)
+    found = _loaded(key)
     if found is not None:
         return found
     path = artifacts.find(key)
@@ -125,6 +124,8 @@ def _tidy(cache: Path) -> None:
 
 
 def _load(key: str, path: Path) -> Program:
+    from torch._C import _aoti  # private: a torch without it trains by single steps
+
     # Not torch._inductor.aoti_load_package: it imports the compiler, which takes longer than all the rest.
     loader = _aoti.AOTIModelPackageLoader(str(path), "model", False, 1, -1)
 

@@ -20,7 +20,7 @@ from softreg_core.engine.program.updates import biases
 from softreg_core.engine.tiers.advance import Advanced, Job
 from softreg_core.engine.tiers.compile import Program
 from softreg_core.engine.tiers.plan import Plan
-from softreg_core.keyed import seed_of
+from softreg_core.nets.noise import noise_seed
 
 __all__ = ["Compiled"]
 
@@ -42,7 +42,6 @@ class Compiled:
         self._rows = [*rows.inputs, rows.target, *(() if rows.weight is None else (rows.weight,))]
         # Full steps of an epoch; its last step comes apart where it is another one.
         self._full = job.steps_per_epoch - (1 if plan.example.last else 0)
-        self._is_changing = not isinstance(job.spec.loss.alpha, float) or job.rates.is_scheduled
         self._names = number_names(job.spec)
         at = numbers_at(job.spec, job.rates, job.step, job.total_steps)
         self._constant = [at[name] for name in self._names]
@@ -140,7 +139,7 @@ class Compiled:
         job, rows = self._job, max(2, steps + 1)
         names = self._names
         found = np.empty((rows, len(self._example.names)))
-        if self._is_changing:
+        if job.is_changing:
             for row in range(rows):
                 at = numbers_at(job.spec, job.rates, min(step + row, job.total_steps), job.total_steps)
                 found[row, : len(names)] = [at[name] for name in names]
@@ -160,7 +159,7 @@ class Compiled:
         of_full = [torch.zeros(max(2, full), example.full, *shape) for shape in example.uniforms]
         of_last = [torch.zeros(example.last, *shape) for shape in example.uniforms]
         for index in range(full + ends):
-            self._generator.manual_seed(seed_of(self._job.spec.training.seed, "dropout", step + index, 0))
+            self._generator.manual_seed(noise_seed(self._job.spec.training.seed, step + index))
             for layer, uniforms in enumerate(of_full):
                 into = uniforms[index] if index < full else of_last[layer]
                 torch.rand(into.shape, generator=self._generator, out=into)

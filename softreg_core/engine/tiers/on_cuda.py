@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 from functools import partial
 
-from softreg_core.data.part import Part
-from softreg_core.engine.tiers.advance import Chosen, Job
+from softreg_core.engine.tiers.advance import Chosen, Job, eager_instead
 from softreg_core.engine.tiers.cuda_graph import Record, record
 from softreg_core.engine.tiers.recorded import Recorded
 from softreg_core.spec.engine import misfit_of_recording
@@ -33,20 +32,14 @@ def choose_on_cuda(job: Job, by: Record | None = None) -> Chosen:
     if engine == "eager":
         return Chosen("eager", f"{told} was asked for")
     if engine == "compiled":
-        return _warned(told, "programs are compiled for the CPU only")
-    misfit = _misfit(job)
+        return eager_instead(told, "programs are compiled for the CPU only")
+    misfit = job.misfit_of_rows or misfit_of_recording(job.spec)
     if engine == "cudagraph":
-        return _warned(told, misfit) if misfit is not None else _recorded(job, f"{told} was asked for", by)
+        return eager_instead(told, misfit) if misfit is not None else _recorded(job, f"{told} was asked for", by)
     why_not = misfit or _why_not(job)
     if why_not is not None and job.before != "cudagraph":
         return Chosen("eager", f"{told}: {why_not}")
     return _recorded(job, f"{told}: steps so small wait for their launches", by)
-
-
-def _misfit(job: Job) -> str | None:
-    if not isinstance(job.rows, Part):
-        return "rows that are read from disk come batch by batch"
-    return misfit_of_recording(job.spec)
 
 
 def _why_not(job: Job) -> str | None:
@@ -65,8 +58,4 @@ def _recorded(job: Job, told: str, by: Record) -> Chosen:
     except Exception as error:  # noqa: BLE001  whatever it is, the job can do without
         _LOG.warning("no recorded step: %s", error, exc_info=error)
         what = f"the step could not be recorded ({type(error).__name__}: {str(error).strip()[:300]})"
-        return _warned(told, what)
-
-
-def _warned(told: str, why: str) -> Chosen:
-    return Chosen("eager", f"{told}, but {why}", warning=f"the steps are taken one by one: {why}")
+        return eager_instead(told, what)

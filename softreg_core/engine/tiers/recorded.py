@@ -13,17 +13,17 @@ import torch
 from torch import Tensor
 
 from softreg_core.data.part import Part
+from softreg_core.engine.gradient import shorten
 from softreg_core.engine.ledger import GradientLedger, gradient_terms
 from softreg_core.engine.order import epoch_order
 from softreg_core.engine.perturb import Perturbed
 from softreg_core.engine.program.numbers import numbers_at
 from softreg_core.engine.program.step import standing_of, take_over
-from softreg_core.engine.terms import Terms
+from softreg_core.engine.terms import Terms, summed
 from softreg_core.engine.tiers.advance import Advanced, Job
 from softreg_core.engine.tiers.cuda_graph import Record, kept, record
 from softreg_core.engine.tiers.inplace import inplace_update
-from softreg_core.keyed import seed_of
-from softreg_core.nets.noise import noises_of
+from softreg_core.nets.noise import noise_seed, noises_of
 
 __all__ = ["Recorded"]
 
@@ -110,7 +110,7 @@ class Recorded:
             one = self._last if is_last else self._full
             assert one is not None  # noqa: S101  for mypy: there is one for each step
             if one[0].noise.is_drawn:
-                one[0].noise.fill(seed_of(job.spec.training.seed, "dropout", epoch * job.steps_per_epoch + step, 0))
+                one[0].noise.fill(noise_seed(job.spec.training.seed, epoch * job.steps_per_epoch + step))
             one[1]()
         series = (self._full or self._last)[0].series  # type: ignore[index]
         return place.sums_CP[: stop - start, : len(series)].cpu().numpy()
@@ -126,7 +126,6 @@ class _Place:
         device = job.rows.target.device
         names = numbers_at(job.spec, job.rates, 0, job.total_steps)
         self.names = tuple(names)
-        self.is_changing = not isinstance(job.spec.loss.alpha, float) or job.rates.is_scheduled
         self.order_N = torch.zeros(job.rows.rows, dtype=torch.int64, device=device)
         self.row = torch.zeros(1, dtype=torch.int64, device=device)
         self.index = torch.zeros(1, dtype=torch.int64, device=device)
@@ -153,7 +152,7 @@ class _Place:
         """A stretch of steps from there."""
         self.row.fill_(in_epoch * self._job.batch_size)
         self.index.zero_()
-        if self.is_changing:
+        if self._job.is_changing:
             self._put_numbers(step, steps)
 
     def _put_numbers(self, step: int, steps: int) -> None:
@@ -233,7 +232,8 @@ class _Step:
             if gradient is not None
         }
         with torch.no_grad():
-            norm = self._clip(list(gradients.values()))
+            most = job.spec.training.gradient_clip
+            norm = None if most is None else shorten(list(gradients.values()), most)
             is_scheduled = job.rates.is_scheduled
             self._update(gradients, numbers["learning_rate"] if is_scheduled else job.spec.optimizer.learning_rate)
             self._tell(terms, norm)
@@ -250,30 +250,13 @@ class _Step:
             terms: Terms = objective.forward(Perturbed(batch), self._job.step)
         return terms
 
-    def _clip(self, gradients: list[Tensor]) -> Tensor | None:
-        most = self._job.spec.training.gradient_clip
-        if most is None:
-            return None
-        norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
-        torch._foreach_mul_(gradients, (most / (norm + 1e-6)).clamp(max=1.0))
-        return norm
-
     def _tell(self, terms: Terms, norm: Tensor | None) -> None:
         """The sums of each series, in the row of this step; then the next step's place."""
         columns = {name: column.detach() for name, column in terms.columns().items()}
-        weight = columns.pop("weight", None)
         if norm is not None:
             columns["gradient_norm"] = norm.expand_as(columns["total"])
-        self.series = (*columns, "weight")
-        values_PB = torch.stack(list(columns.values())).double()
-        if weight is None:
-            mass = torch.full((1,), float(values_PB.shape[1]), dtype=torch.float64, device=values_PB.device)
-        else:
-            # Taken out before it is multiplied: a row that does not count may hold anything.
-            values_PB = torch.where(weight > 0, values_PB, 0.0) * weight
-            mass = weight.double().sum().reshape(1)
+        self.series, told_P = summed(columns)
         place = self._place
-        told_P = torch.cat([values_PB.sum(1), mass])
         told_P = torch.nn.functional.pad(told_P, (0, place.MOST_SERIES - told_P.shape[0]))
         # By comparison, not by index: that is a plain kernel, whatever algorithms are asked for.
         is_here_C1 = (place.at_C == place.index).unsqueeze(1)
