@@ -148,6 +148,8 @@ class Drive:
         match message["type"]:
             case "started":
                 self._attempt.started(message)
+                tier, reason = message["tier"], message["tier_reason"]
+                log.info("training_started", job_id=self._attempt.mine.job_id, tier=tier, reason=reason)
             case "progress":
                 self._attempt.advanced(message["step"], message["epoch"])
             case "epoch":

@@ -163,6 +163,8 @@ def _train(request: RunRequest, resident: ResidentData, wish: Any) -> Iterator[t
                         "step": event.start_step,
                         "total_steps": event.total_steps,
                         "epochs": event.epochs,
+                        "tier": event.manifest.tier,
+                        "tier_reason": event.manifest.tier_reason,
                     },
                 )
             case events.Progress():

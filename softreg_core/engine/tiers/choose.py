@@ -76,6 +76,8 @@ def _repaid(job: Job, steps: int, told: str) -> Chosen:
     wanted = _wanted(job)
     program = load_program(wanted.key, wanted.artifacts)
     net, experience = job.spec.net.kind, wanted.experience
+    if program is None and compiler_version() is None:
+        return Chosen("eager", f"{told}: there is no compiler of C++ (g++) on this machine")
     if program is None:
         share = experience.share(net, seconds)
         is_worth, reason = decide(Prospect(steps, seconds, experience.compile_seconds(net, wanted.plan.size), share))

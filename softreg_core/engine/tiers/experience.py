@@ -15,7 +15,7 @@ _LOG = logging.getLogger(__name__)
 _FILE = "experience.json"
 _KEPT = 9
 # Before anything was measured: more than it takes on a small machine, for each eight tensors that are trained.
-_UNKNOWN_COMPILE_SECONDS = 30.0
+_UNKNOWN_COMPILE_SECONDS = 60.0
 _TENSORS = 8
 # What a compile may cost of a job whose gain is not known: then the job cannot be slower by more than 5 %.
 _AT_MOST = 0.04

@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from softreg_core.engine import Started, train
+from softreg_core.engine import EpochEnded, Started, train
 from softreg_core.engine.tiers import choose
 from softreg_core.engine.tiers.artifacts import Artifacts
 from softreg_core.engine.tiers.experience import Experience, Prospect, decide
@@ -104,3 +104,14 @@ def test_auto_measures_a_longer_job_and_leaves_no_trace_in_it(blobs, ready, dige
     assert "compiling takes about" in events[0].manifest.tier_reason
     assert digest(events[-1].model.tensors) == digest(wanted.model.tensors)
     assert events[-1].metrics == wanted.metrics
+
+
+def test_auto_needs_no_compiler_and_complains_of_none(blobs, ready, monkeypatch, tmp_path):
+    """Nobody asked for a program, so nobody is warned that there is none."""
+    monkeypatch.setenv("SOFTREG_CACHE_DIRECTORY", str(tmp_path))
+    monkeypatch.setattr(choose, "_FEW_STEPS", 0)
+    monkeypatch.setattr(choose, "_FEW_SECONDS", 0.0)
+    monkeypatch.setattr(choose, "compiler_version", lambda: None)
+    events = list(train(*ready(blobs, training={"epochs": 1})))
+    assert "no compiler" in events[0].manifest.tier_reason
+    assert not any(event.advice for event in events if isinstance(event, EpochEnded))
