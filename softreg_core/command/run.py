@@ -24,7 +24,7 @@ from softreg_core.engine import (
     TrainEvent,
     train,
 )
-from softreg_core.engine.beside import Teacher
+from softreg_core.engine.step.beside import Teacher
 from softreg_core.errors import ExportError, Problem, SpecError
 from softreg_core.export import DataDocument, export_model, save_model
 from softreg_core.spec import TrainSpec

@@ -13,9 +13,9 @@ from softreg_core.data.part import Part
 from softreg_core.data.streamed import StreamedPart
 from softreg_core.data.tabular import PreparedData
 from softreg_core.engine.batches import Batches, batches_of
-from softreg_core.engine.beside import Teacher, build_beside
 from softreg_core.engine.rates import Rates
-from softreg_core.engine.step import Stepper
+from softreg_core.engine.step.beside import Teacher, build_beside
+from softreg_core.engine.step.stepper import Stepper
 from softreg_core.engine.weights import Precision, class_weight, in_dtype, precision_of
 from softreg_core.errors import DataError
 from softreg_core.losses import DataMeta, build_loss, target_variance

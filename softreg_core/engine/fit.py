@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from softreg_core.data.tabular import PreparedData
-from softreg_core.engine.beside import Teacher
 from softreg_core.engine.events import EpochEnded, Finished, TrainedModel
 from softreg_core.engine.loop import train
+from softreg_core.engine.step.beside import Teacher
 from softreg_core.evaluate.document import EvaluationReport
 from softreg_core.spec.train import TrainSpec
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from softreg_core.engine.backward import gradients
-from softreg_core.engine.terms import PENALTIES, Apart, Terms
+from softreg_core.engine.step.backward import gradients
+from softreg_core.engine.step.terms import PENALTIES, Apart, Terms
 from softreg_core.spec.train import TrainSpec
 
 __all__ = ["GradientLedger", "gradient_terms", "with_shares"]

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import torch
 
 from softreg_core.data.tabular import PreparedData
-from softreg_core.engine.beside import Teacher
 from softreg_core.engine.events import CheckpointDue, Started, Stopped, TrainEvent
 from softreg_core.engine.manifest import Manifest, deterministic, manifest_of
 from softreg_core.engine.run import Control, Run
 from softreg_core.engine.state import TrainingState
+from softreg_core.engine.step.beside import Teacher
 from softreg_core.engine.threads import limited_threads
 from softreg_core.engine.tiers.choose import choose
 from softreg_core.errors import NonFiniteLossError

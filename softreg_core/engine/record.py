@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from softreg_core.engine.terms import Compared
+from softreg_core.engine.step.terms import Compared
 from softreg_core.errors import NonFiniteLossError
 
 __all__ = ["LossRecord"]

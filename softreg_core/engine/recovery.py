@@ -9,7 +9,7 @@ from torch import Tensor
 
 from softreg_core.engine.record import LossRecord
 from softreg_core.engine.state import TrainingState
-from softreg_core.engine.step import Captured, Stepper
+from softreg_core.engine.step.stepper import Captured, Stepper
 from softreg_core.errors import NonFiniteLossError
 
 __all__ = ["MOST_REWINDS", "Mark", "Recovery"]

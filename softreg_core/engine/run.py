@@ -8,7 +8,6 @@ from typing import Literal
 import torch
 
 from softreg_core.data.tabular import PreparedData
-from softreg_core.engine.beside import Teacher
 from softreg_core.engine.best import BestEpoch
 from softreg_core.engine.build import build_batches, build_stepper
 from softreg_core.engine.events import EpochEnded, Finished, StepLogged, TrainedModel
@@ -21,7 +20,8 @@ from softreg_core.engine.recovery import Recovery
 from softreg_core.engine.relief import Relief
 from softreg_core.engine.room import require_room_to_train
 from softreg_core.engine.state import TrainingState
-from softreg_core.engine.step import Captured, copies
+from softreg_core.engine.step.beside import Teacher
+from softreg_core.engine.step.stepper import Captured, copies
 from softreg_core.engine.tiers.advance import Chosen, Job, Tier
 from softreg_core.engine.walk import Control, Walk
 from softreg_core.errors import DataError, NonFiniteLossError

@@ -15,8 +15,8 @@ from softreg_core.engine.rates import Rates
 from softreg_core.engine.record import LossRecord
 from softreg_core.engine.recovery import Recovery
 from softreg_core.engine.relief import Relief
-from softreg_core.engine.step import Stepper
-from softreg_core.engine.terms import Observer, Outcome
+from softreg_core.engine.step.stepper import Stepper
+from softreg_core.engine.step.terms import Observer, Outcome
 from softreg_core.engine.tiers.advance import Advance, Advanced, Chosen
 from softreg_core.spec.train import TrainSpec
 

@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 import softreg_core
-from softreg_core.engine.optimizer import OPTIMIZERS
+from softreg_core.engine.step.optimizer import OPTIMIZERS
 from softreg_core.losses.registry import BASES, DIVERGENCES
 from softreg_core.nets.registry import NETS
 from softreg_core.spec import loss, net, optimizer

@@ -21,8 +21,8 @@ from softreg_core.engine.program import number_names
 from softreg_core.engine.rates import Rates
 from softreg_core.engine.run import Run
 from softreg_core.engine.state import TrainingState
-from softreg_core.engine.step import Captured, Stepper
-from softreg_core.engine.terms import PENALTIES
+from softreg_core.engine.step.stepper import Captured, Stepper
+from softreg_core.engine.step.terms import PENALTIES
 from softreg_core.engine.tiers.advance import Advanced
 from softreg_core.spec.train import TrainSpec
 

@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from softreg_core.data.part import Part
-from softreg_core.engine.objective import Objective
 from softreg_core.engine.pack.graph import traced_flat
 from softreg_core.engine.pack.rows import PackedBatch
 from softreg_core.engine.pack.stack import Stack
 from softreg_core.engine.program import PureStep
+from softreg_core.engine.step.objective import Objective
 from softreg_core.spec.train import TrainSpec
 
 __all__ = ["Gradients", "PackProgram", "Uniforms"]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from softreg_core.engine.program import Standing, standing_of
-from softreg_core.engine.step import Stepper
+from softreg_core.engine.step.stepper import Stepper
 from softreg_core.errors import Problem, SpecError
 
 __all__ = ["Stack"]

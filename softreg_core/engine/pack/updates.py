@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from softreg_core.engine.optimizer import is_weight
 from softreg_core.engine.pack.stack import Stack
 from softreg_core.engine.program import UPDATES
+from softreg_core.engine.step.optimizer import is_weight
 from softreg_core.spec.train import TrainSpec
 
 __all__ = ["PackedUpdate"]

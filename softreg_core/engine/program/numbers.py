@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from softreg_core.engine.rates import Rates
-from softreg_core.engine.terms import PENALTIES
+from softreg_core.engine.step.terms import PENALTIES
 from softreg_core.spec.alpha import alpha_at, largest_alpha
 from softreg_core.spec.divergences import FixedVarianceSpec
 from softreg_core.spec.train import TrainSpec

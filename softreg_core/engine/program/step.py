@@ -16,12 +16,12 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from softreg_core.data.part import Part
 from softreg_core.engine.ledger import gradient_terms
-from softreg_core.engine.objective import Objective
-from softreg_core.engine.optimizer import is_weight
-from softreg_core.engine.perturb import Perturbed
 from softreg_core.engine.program.updates import UPDATES, Moments, moments_of
-from softreg_core.engine.step import Stepper
-from softreg_core.engine.terms import Terms, summed
+from softreg_core.engine.step.objective import Objective
+from softreg_core.engine.step.optimizer import is_weight
+from softreg_core.engine.step.perturb import Perturbed
+from softreg_core.engine.step.stepper import Stepper
+from softreg_core.engine.step.terms import Terms, summed
 from softreg_core.nets.noise import noises_of
 from softreg_core.spec.train import TrainSpec
 

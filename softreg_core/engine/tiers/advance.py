@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from softreg_core.data.part import Part
 from softreg_core.data.streamed import StreamedPart
 from softreg_core.engine.rates import Rates
-from softreg_core.engine.step import Stepper
+from softreg_core.engine.step.stepper import Stepper
 from softreg_core.spec.train import TrainSpec
 
 __all__ = ["Advance", "Advanced", "Chosen", "Job", "Tier", "eager_instead"]

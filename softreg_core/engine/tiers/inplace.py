@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from softreg_core.engine.optimizer import is_weight
 from softreg_core.engine.program.updates import UPDATES
+from softreg_core.engine.step.optimizer import is_weight
 from softreg_core.spec.optimizer import AdamSpec, AdamwSpec, OptimizerSpec, SgdSpec
 
 __all__ = ["Inplace", "inplace_update"]

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from softreg_core.engine.optimizer import is_weight
 from softreg_core.engine.program.step import Standing
 from softreg_core.engine.program.updates import moments_of
+from softreg_core.engine.step.optimizer import is_weight
 from softreg_core.spec.optimizer import OptimizerSpec
 
 __all__ = ["Group", "Layout", "joined_gradient", "layout_of"]

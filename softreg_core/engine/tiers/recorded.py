@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from softreg_core.data.part import Part
-from softreg_core.engine.gradient import shorten
 from softreg_core.engine.ledger import GradientLedger, gradient_terms
 from softreg_core.engine.order import epoch_order
-from softreg_core.engine.perturb import Perturbed
 from softreg_core.engine.program.numbers import numbers_at
 from softreg_core.engine.program.step import standing_of, take_over
-from softreg_core.engine.terms import Terms, summed
+from softreg_core.engine.step.gradient import shorten
+from softreg_core.engine.step.perturb import Perturbed
+from softreg_core.engine.step.terms import Terms, summed
 from softreg_core.engine.tiers.advance import Advanced, Job
 from softreg_core.engine.tiers.cuda_graph import Record, kept, record
 from softreg_core.engine.tiers.inplace import inplace_update

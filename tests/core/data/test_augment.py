@@ -74,7 +74,7 @@ def test_the_seed_and_the_step_decide_and_nothing_else(pixels):
 
 
 def test_bytes_that_are_mixed_keep_the_scale_that_the_network_gives_bytes(pixels):
-    from softreg_core.engine.perturb import perturbed
+    from softreg_core.engine.step.perturb import perturbed
     from softreg_core.spec.penalties import PenaltiesSpec
 
     seen = perturbed(part(pixels), PenaltiesSpec(mixup=1.0), 0, 0, is_regression=False)

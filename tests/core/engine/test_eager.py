@@ -11,7 +11,7 @@ from torch import nn
 from softreg_core.data.part import Part
 from softreg_core.engine import EpochEnded, StepLogged, train
 from softreg_core.engine.run import Run
-from softreg_core.engine.terms import Compared
+from softreg_core.engine.step.terms import Compared
 from softreg_core.nets import set_mode
 
 LOSSES = {
@@ -34,7 +34,7 @@ def by_autograd(monkeypatch):
     """Runs that are made after this is called know no closed form."""
 
     def switch():
-        monkeypatch.setattr("softreg_core.engine.objective.closed_gradient", lambda *_, **__: None)
+        monkeypatch.setattr("softreg_core.engine.step.objective.closed_gradient", lambda *_, **__: None)
 
     return switch
 

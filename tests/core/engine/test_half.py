@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from softreg_core.data.part import Part
-from softreg_core.engine.beside import build_beside
 from softreg_core.engine.rates import Rates
-from softreg_core.engine.step import Stepper
+from softreg_core.engine.step.beside import build_beside
+from softreg_core.engine.step.stepper import Stepper
 from softreg_core.losses import DataMeta, build_loss
 from softreg_core.nets import build_net
 from softreg_core.spec import TrainSpec

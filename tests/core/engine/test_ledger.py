@@ -128,7 +128,7 @@ def test_shares_and_gradients_are_neither_better_nor_worse():
 def test_nothing_is_told_of_a_step_that_was_undone(blobs, ready, monkeypatch):
     """The fourth step fails until the third was taken again with half the rate: the gradients seen at it are not the
     third's."""
-    from softreg_core.engine.step import Stepper
+    from softreg_core.engine.step.stepper import Stepper
 
     take = Stepper.take
 

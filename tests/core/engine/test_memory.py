@@ -13,9 +13,9 @@ from softreg_core.data.arrays import table_from_arrays
 from softreg_core.data.part import Part
 from softreg_core.data.tabular import prepare
 from softreg_core.engine import room, train
-from softreg_core.engine.beside import build_beside
 from softreg_core.engine.rates import Rates
-from softreg_core.engine.step import Stepper
+from softreg_core.engine.step.beside import build_beside
+from softreg_core.engine.step.stepper import Stepper
 from softreg_core.errors import ResourceError
 from softreg_core.losses import DataMeta, build_loss
 from softreg_core.nets import build_net

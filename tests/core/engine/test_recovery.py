@@ -33,7 +33,7 @@ def one_bad_row(ready, **training):
 
 
 def test_a_step_that_is_skipped_changes_no_weight_and_is_counted(ready, digest, monkeypatch):
-    from softreg_core.engine.step import Stepper
+    from softreg_core.engine.step.stepper import Stepper
 
     spec, data, bad = one_bad_row(ready, on_nonfinite="skip")
     changed, take = [], Stepper.take
@@ -129,7 +129,7 @@ def test_a_run_that_is_stopped_where_an_epoch_has_only_skipped_steps_so_far_goes
 
 def test_each_step_is_told_of_once_and_none_that_was_undone(blobs, ready, monkeypatch):
     """The service stores each series by ascending steps, and takes what comes twice for the same."""
-    from softreg_core.engine.step import Stepper
+    from softreg_core.engine.step.stepper import Stepper
 
     take, losses, failures = Stepper.take, {}, []
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from softreg_core.engine import CheckpointDue, EpochEnded, Finished, train
-from softreg_core.engine.forward import Forward
+from softreg_core.engine.step.forward import Forward
 from softreg_core.errors import ResourceError
 
 WORDS = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 274877906944 bytes"
@@ -122,7 +122,7 @@ def test_memory_that_runs_out_while_parameters_are_updated_ends_the_run(slope, r
     def fail(self):
         raise torch.OutOfMemoryError(WORDS)
 
-    monkeypatch.setattr("softreg_core.engine.optimizer.Optimizer.step", fail)
+    monkeypatch.setattr("softreg_core.engine.step.optimizer.Optimizer.step", fail)
     spec, data = ready(slope)
     with pytest.raises(ResourceError, match="while parameters were updated"):
         list(train(spec, data))

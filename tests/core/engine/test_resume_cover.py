@@ -147,8 +147,8 @@ def _global_masks(self, like):
 
 BROKEN = {
     "order": ("softreg_core.engine.batches.epoch_order", _global_order),
-    "noise": ("softreg_core.engine.perturb.noisy", _global_noise),
-    "mixing": ("softreg_core.engine.perturb.mixing_of", _global_mixing),
+    "noise": ("softreg_core.engine.step.perturb.noisy", _global_noise),
+    "mixing": ("softreg_core.engine.step.perturb.mixing_of", _global_mixing),
     "masks": ("softreg_core.nets.noise.Noise.uniform", _global_masks),
 }
 

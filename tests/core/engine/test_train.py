@@ -18,7 +18,7 @@ from softreg_core.engine import (
     fit,
     train,
 )
-from softreg_core.engine.optimizer import optimizer_tensors
+from softreg_core.engine.step.optimizer import optimizer_tensors
 from softreg_core.engine.threads import threads_for
 from softreg_core.evaluate.measure import evaluate
 from softreg_core.losses import build_loss
@@ -115,10 +115,10 @@ def test_the_monitor_decides_what_is_best_and_in_which_direction(blobs, ready, m
 
 
 def test_an_epoch_s_state_is_copied_once_whether_it_is_the_best_or_due_or_both(blobs, ready, monkeypatch):
-    from softreg_core.engine import step
+    from softreg_core.engine.step import stepper
 
     copied = []
-    monkeypatch.setattr(step, "optimizer_tensors", lambda *given: copied.append(1) or optimizer_tensors(*given))
+    monkeypatch.setattr(stepper, "optimizer_tensors", lambda *given: copied.append(1) or optimizer_tensors(*given))
     spec, data = ready(blobs, training={"epochs": 6}, checkpoints={"every_epochs": 2})
     assert len(of_kind(events_of(spec, data), CheckpointDue)) >= 3
     assert len(copied) == 6

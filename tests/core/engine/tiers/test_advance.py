@@ -13,8 +13,8 @@ from softreg_core.data.arrays import table_from_arrays
 from softreg_core.engine import EpochEnded, Finished, StepLogged, Stopped, loop, train
 from softreg_core.engine.batches import batches_of
 from softreg_core.engine.ledger import gradient_terms
-from softreg_core.engine.perturb import Perturbed
 from softreg_core.engine.program import PureStep, numbers_at, standing_of, take_over
+from softreg_core.engine.step.perturb import Perturbed
 from softreg_core.engine.tiers.advance import Advanced, Chosen
 from softreg_core.errors import NonFiniteLossError
 

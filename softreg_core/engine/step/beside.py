@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from softreg_core.data.preprocessing import Preprocessing
-from softreg_core.engine.average import Average
+from softreg_core.engine.step.average import Average
 from softreg_core.errors import Problem, SpecError
 from softreg_core.nets.noise import has_noise
 from softreg_core.spec.bases import BaseSpec

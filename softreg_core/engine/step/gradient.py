@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from softreg_core.data.part import Part
-from softreg_core.engine.backward import accumulate
-from softreg_core.engine.objective import Objective
-from softreg_core.engine.perturb import Perturbed, perturbed
-from softreg_core.engine.terms import Apart, Compared, Observer, Outcome
+from softreg_core.engine.step.backward import accumulate
+from softreg_core.engine.step.objective import Objective
+from softreg_core.engine.step.perturb import Perturbed, perturbed
+from softreg_core.engine.step.terms import Apart, Compared, Observer, Outcome
 from softreg_core.losses.closed import ClosedGradient
 from softreg_core.spec.train import TrainSpec
 

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from softreg_core.engine import EpochEnded, fit, train
-from softreg_core.engine.forward import Forward
+from softreg_core.engine.step.forward import Forward
 from softreg_core.keyed import key_of, permutation, seed_of
 from softreg_core.penalties import SMOOTHED_BASES, smoothing
 from softreg_core.spec.resolve.controls import SMOOTHED_BASES as SPEC_S
@@ -156,7 +156,7 @@ def test_input_noise_is_normal_and_a_function_of_seed_and_step(blobs, ready):
 
 def test_pixels_are_mixed_and_made_noisy_as_the_numbers_from_0_to_1_that_networks_read():
     from softreg_core.data.part import Part
-    from softreg_core.engine.perturb import perturbed
+    from softreg_core.engine.step.perturb import perturbed
     from softreg_core.spec.penalties import PenaltiesSpec
 
     pixels = torch.arange(2 * 9, dtype=torch.uint8).reshape(2, 1, 3, 3) * 10

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from softreg_core.engine import fit
-from softreg_core.engine.optimizer import OPTIMIZERS, build_optimizer
+from softreg_core.engine.step.optimizer import OPTIMIZERS, build_optimizer
 from softreg_core.spec import TrainSpec
 from tests.core.engine.by_hand import assert_near, trained
 

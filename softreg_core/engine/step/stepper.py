@@ -14,14 +14,14 @@ from torch import Tensor, nn
 
 from softreg_core.data.augment import augmented
 from softreg_core.data.part import Part
-from softreg_core.engine.average import Average
-from softreg_core.engine.beside import Beside
-from softreg_core.engine.gradient import ByAutograd, ByClosedForm, is_guarded, is_perturbed, shorten
-from softreg_core.engine.objective import Objective
-from softreg_core.engine.optimizer import build_optimizer, optimizer_tensors, restore_optimizer
 from softreg_core.engine.rates import Rates
 from softreg_core.engine.state import load_tensors
-from softreg_core.engine.terms import Observer, Outcome
+from softreg_core.engine.step.average import Average
+from softreg_core.engine.step.beside import Beside
+from softreg_core.engine.step.gradient import ByAutograd, ByClosedForm, is_guarded, is_perturbed, shorten
+from softreg_core.engine.step.objective import Objective
+from softreg_core.engine.step.optimizer import build_optimizer, optimizer_tensors, restore_optimizer
+from softreg_core.engine.step.terms import Observer, Outcome
 from softreg_core.errors import ResourceError, is_out_of_memory
 from softreg_core.losses import Loss
 from softreg_core.nets import set_mode

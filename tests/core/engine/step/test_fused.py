@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from softreg_core.engine.optimizer import build_optimizer, optimizer_tensors, restore_optimizer
+from softreg_core.engine.step.optimizer import build_optimizer, optimizer_tensors, restore_optimizer
 from softreg_core.spec.optimizer import AdamSpec, AdamwSpec
 
 SPECS = [AdamSpec(learning_rate=0.01, epsilon=1e-5), AdamwSpec(learning_rate=0.01, weight_decay=0.1)]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from softreg_core.engine.fused import BareStep, FusedAdam
+from softreg_core.engine.step.fused import BareStep, FusedAdam
 from softreg_core.errors import DataError
 from softreg_core.spec.optimizer import (
     AdagradSpec,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from softreg_core.data.part import Part
-from softreg_core.engine.beside import Beside
+from softreg_core.engine.step.beside import Beside
 from softreg_core.losses import Loss
 from softreg_core.nets.noise import set_noise
 

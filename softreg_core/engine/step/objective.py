@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from softreg_core.data.part import Part
-from softreg_core.engine.beside import Beside
-from softreg_core.engine.forward import Forward, Predicted
-from softreg_core.engine.optimizer import is_weight
-from softreg_core.engine.perturb import Perturbed
-from softreg_core.engine.terms import PENALTIES, Compared, Terms
+from softreg_core.engine.step.beside import Beside
+from softreg_core.engine.step.forward import Forward, Predicted
+from softreg_core.engine.step.optimizer import is_weight
+from softreg_core.engine.step.perturb import Perturbed
+from softreg_core.engine.step.terms import PENALTIES, Compared, Terms
 from softreg_core.losses import Loss, LossParts
 from softreg_core.losses.closed import ClosedGradient, closed_gradient
 from softreg_core.penalties import l1, l2, smoothing
