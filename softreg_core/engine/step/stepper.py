@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -29,6 +30,9 @@ from softreg_core.spec.task_input import ImageInput
 from softreg_core.spec.train import TrainSpec
 
 __all__ = ["Captured", "Stepper", "copies"]
+
+# Numbers of a network that are looked at by NumPy, whose calls cost less.
+_FEW = 2**18
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,6 +96,8 @@ class Stepper:
         self.average = None if average is None else Average(net, average.decay)
         # Asking the modules for their tensors takes longer than copying those of a small network.
         self._model = net.state_dict(keep_vars=True)
+        sizes = [parameter.numel() if parameter.is_cpu else math.inf for parameter in self.trained.values()]
+        self._is_small = sum(sizes) <= _FEW
         self._beside = beside
         self._optimizer = build_optimizer(spec.optimizer, self.trained)
         self._by_autograd = ByAutograd(spec, self.objective, self._optimizer.zero_grad)
@@ -160,6 +166,8 @@ class Stepper:
     @torch.no_grad()
     def is_finite(self) -> bool:
         """Whether every trained parameter is; waits for the device."""
+        if self._is_small:
+            return all(np.isfinite(parameter.detach().numpy()).all() for parameter in self.trained.values())
         # The largest size of each is NaN or infinite if any number is; a pass over the numbers that makes no others.
         sizes = torch._foreach_norm(list(self.trained.values()), math.inf)  # noqa: SLF001
         return math.isfinite(torch.stack(sizes).max().item())
@@ -229,5 +237,6 @@ def copies(tensors: dict[str, Tensor], device: str | None = "cpu") -> dict[str, 
     """
     usual = torch.contiguous_format
     if device is None or (device == "cpu" and all(tensor.is_cpu for tensor in tensors.values())):
-        return {name: tensor.detach().clone(memory_format=usual) for name, tensor in tensors.items()}
+        with torch.no_grad():
+            return {name: tensor.clone(memory_format=usual) for name, tensor in tensors.items()}
     return {name: tensor.detach().to(device, copy=True, memory_format=usual) for name, tensor in tensors.items()}
