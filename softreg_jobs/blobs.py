@@ -17,13 +17,26 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import psycopg
-from sqlalchemy import Connection, Engine, delete, func, insert, select, tuple_, update
+from sqlalchemy import Connection, Engine, delete, func, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
 
 from softreg_core.errors import IntegrityError
 from softreg_jobs.ids import new_id
 from softreg_jobs.tables import blob_chunks, blobs, now
 
-__all__ = ["CHUNK_BYTES", "Blob", "discard", "open_range", "publish", "save_to", "sweep_blobs", "upload", "upload_all"]
+__all__ = [
+    "CHUNK_BYTES",
+    "Blob",
+    "Prepared",
+    "discard",
+    "open_range",
+    "prepare",
+    "publish",
+    "save_to",
+    "sweep_blobs",
+    "upload",
+    "write",
+]
 
 CHUNK_BYTES = 2**20
 _COMMIT_CHUNKS = 32
@@ -42,6 +55,15 @@ class Blob:
     id: str
     sha256: str
     size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Blobs to be published in one transaction."""
+
+    blobs: tuple[Blob, ...]
+    contents: tuple[bytes, ...] = ()
+    """Their bytes, where these are still to be written."""
 
 
 def upload(engine: Engine, path: Path) -> Blob:
@@ -67,23 +89,27 @@ def upload(engine: Engine, path: Path) -> Blob:
     return Blob(blob_id, digest.hexdigest(), size)
 
 
-def upload_all(engine: Engine, paths: Sequence[Path]) -> list[Blob]:
-    """Store files as unpublished blobs; small ones share a transaction, since each commit waits for the disk."""
+def prepare(engine: Engine, paths: Sequence[Path]) -> Prepared:
+    """Blobs of files: small ones are read, for `write` in the transaction that publishes them; others uploaded here."""
     if sum(path.stat().st_size for path in paths) > _TOGETHER_BYTES:
-        return [upload(engine, path) for path in paths]
-    contents = [path.read_bytes() for path in paths]
-    stored = [Blob(new_id("blob"), hashlib.sha256(data).hexdigest(), len(data)) for data in contents]
-    if not stored:
-        return []
-    with engine.begin() as connection:
-        rows = [{"id": blob.id, "sha256": blob.sha256, "size": blob.size, "state": "uploading"} for blob in stored]
-        connection.execute(insert(blobs).values(rows))
-        with _copying(connection) as copy:
-            for blob, data in zip(stored, contents, strict=True):
-                for index in range(-(-blob.size // CHUNK_BYTES)):
-                    chunk = data[index * CHUNK_BYTES : (index + 1) * CHUNK_BYTES]
-                    copy.write_row((blob.id, index, chunk, zlib.crc32(chunk)))
-    return stored
+        return Prepared(tuple(upload(engine, path) for path in paths))
+    contents = tuple(path.read_bytes() for path in paths)
+    stored = (Blob(new_id("blob"), hashlib.sha256(data).hexdigest(), len(data)) for data in contents)
+    return Prepared(tuple(stored), contents)
+
+
+def write(connection: Connection, prepared: Prepared) -> None:
+    """Store what was read, unpublished, in the caller's transaction; may be said again after a lost answer."""
+    if not prepared.contents:
+        return
+    rows = [{"id": blob.id, "sha256": blob.sha256, "size": blob.size, "state": "uploading"} for blob in prepared.blobs]
+    adding = insert(blobs).values(rows).on_conflict_do_nothing(index_elements=[blobs.c.id]).returning(blobs.c.id)
+    added = set(connection.execute(adding).scalars())
+    with _copying(connection) as copy:
+        for blob, data in zip(prepared.blobs, prepared.contents, strict=True):
+            for index in range(-(-blob.size // CHUNK_BYTES) if blob.id in added else 0):
+                chunk = data[index * CHUNK_BYTES : (index + 1) * CHUNK_BYTES]
+                copy.write_row((blob.id, index, chunk, zlib.crc32(chunk)))
 
 
 def _copy_chunks(connection: Connection, blob_id: str, start: int, file: BinaryIO, digest: hashlib._Hash) -> int:

@@ -161,7 +161,7 @@ class Drive:
                 self._succeed(message)
                 return True
             case "stopped":
-                self._stopped(message["reason"])
+                self._end_wished(None, is_cancelled=message["reason"] == "cancel")
                 return True
             case "failed":
                 self._failed(message["error"])
@@ -175,8 +175,8 @@ class Drive:
             self._persist(lambda c, facts=facts: store.record_warning(c, self._attempt.mine, facts))  # type: ignore[misc]
 
     def _publish_checkpoint(self, message: dict[str, Any]) -> None:
-        self._flush()
-        (blob,) = self._upload(message["file"])
+        prepared = self._prepare(message["file"])
+        (blob,) = prepared.blobs
         new = store.NewCheckpoint(
             blob,
             message["step"],
@@ -186,14 +186,23 @@ class Drive:
             message["is_best"],
         )
         keep_last = self._attempt.mine.spec["checkpoints"]["keep_last"]
-        self._persist(lambda c: store.publish_checkpoint(c, self._attempt.mine, new, keep_last=keep_last))
+        series, event = self._attempt.take_blocks()
+
+        def write(connection: Connection) -> None:
+            # One transaction: each commit waits for the disk.
+            if series:
+                store.record_metrics(connection, self._attempt.mine, series, event)
+            blobs.write(connection, prepared)
+            store.publish_checkpoint(connection, self._attempt.mine, new, keep_last=keep_last)
+
+        self._persist(write)
         Path(message["file"]["path"]).unlink()
 
-    def _upload(self, *files: dict[str, Any]) -> list[blobs.Blob]:
-        stored = self._again(lambda: blobs.upload_all(self._engine, [Path(file["path"]) for file in files]))
-        if any(blob.sha256 != file["sha256"] for blob, file in zip(stored, files, strict=True)):
+    def _prepare(self, *files: dict[str, Any]) -> blobs.Prepared:
+        prepared = self._again(lambda: blobs.prepare(self._engine, [Path(file["path"]) for file in files]))
+        if any(blob.sha256 != file["sha256"] for blob, file in zip(prepared.blobs, files, strict=True)):
             raise IntegrityError("a file changed between runner and database")
-        return stored
+        return prepared
 
     def _flush(self) -> None:
         """Store new metrics and show watchers where training is."""
@@ -205,61 +214,61 @@ class Drive:
     def _succeed(self, message: dict[str, Any]) -> None:
         self._attempt.advanced(message["step"], message["epoch"])
         self._attempt.enter("saving")
-        stored = self._upload(*message["files"].values())
+        prepared = self._prepare(*message["files"].values())
         files = [
             store.ModelFile(name, blob, _MEDIA_TYPES.get(Path(name).suffix, "application/octet-stream"))
-            for name, blob in zip(message["files"], stored, strict=True)
+            for name, blob in zip(message["files"], prepared.blobs, strict=True)
         ]
         self._attempt.enter("finished")
-        self._flush()
         wanted = self._attempt.mine.spec.get("export", ())
         exports = [FILE_NAMES[kind] for kind in wanted if FILE_NAMES[kind] not in message["files"]]
         metrics, reason = finite(message["metrics"]), message["reason"]
         result = store.Result(new_id("mdl"), files, metrics, reason, exports, message["report"])
         facts = self._facts(None)
-        self._end(lambda c: store.succeed(c, self._attempt.mine, result, facts))
+
+        def write(connection: Connection) -> None:
+            blobs.write(connection, prepared)
+            store.succeed(connection, self._attempt.mine, result, facts)
+
+        self._end(write)
 
     def _failed(self, error: dict[str, Any]) -> None:
         if error["code"] == IntegrityError.code:
             raise IntegrityError(error["message"])
-        self._flush()
-        facts = self._facts(None)
-        self._end(lambda c: store.fail(c, self._attempt.mine, error, facts))
+        self._end(lambda c: store.fail(c, self._attempt.mine, error, self._facts(None)))
         if error["code"] == "resource_exhausted":
             self._runner.end()
 
-    def _stopped(self, reason: Action) -> None:
-        self._flush()
-        if reason == "cancel":
-            self._cancelled(None)
-        else:
-            facts = self._facts(None)
-            self._end(lambda c: store.release(c, self._attempt.mine, facts))
-
     def _end_stuck(self) -> None:
         """The runner did not reach a step boundary in time."""
-        ended = self._runner.end()
-        self._flush()
-        if self._attempt.state is JobState.CANCELLING:
-            self._cancelled(ended)
-        else:
-            facts = self._facts(ended)
-            self._end(lambda c: store.release(c, self._attempt.mine, facts))
+        self._end_wished(self._runner.end(), is_cancelled=self._attempt.state is JobState.CANCELLING)
 
-    def _cancelled(self, ended: Exit | None) -> None:
-        facts = self._facts(ended)
-        self._persist(lambda c: store.cancelled(c, self._attempt.mine, facts))
+    def _end_wished(self, ended: Exit | None, *, is_cancelled: bool) -> None:
+        ending = store.cancelled if is_cancelled else store.release
+        self._end(lambda c: ending(c, self._attempt.mine, self._facts(ended)))
 
     def _end(self, write: Callable[[Connection], None]) -> None:
-        """Write an ending; a wish to cancel that came first wins over it."""
+        """Write an ending with what is still to be told; a wish to cancel that came first wins over it."""
+        series, event = self._attempt.take_blocks()
+
+        def told(ending: Callable[[Connection], None]) -> None:
+            def once(connection: Connection) -> None:
+                if store.holds(connection, self._attempt.mine):  # else it may be written already, its answer lost
+                    if series:
+                        store.record_metrics(connection, self._attempt.mine, series, event)
+                    self._heart.tell(connection)
+                ending(connection)
+
+            self._persist(once)
+
         try:
-            self._persist(write)
+            told(write)
         except FencedError:
             with self._engine.connect() as connection:
                 state = store.state_under_fence(connection, self._attempt.mine)
             if state is not JobState.CANCELLING:
                 raise
-            self._cancelled(None)
+            told(lambda c: store.cancelled(c, self._attempt.mine, self._facts(None)))
 
     def _facts(self, ended: Exit | None) -> store.AttemptFacts:
         return store.AttemptFacts(

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import psycopg
 import structlog
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from softreg_jobs import store, workers
 from softreg_jobs.database import UNAVAILABLE, listen, session
@@ -130,19 +130,27 @@ class Heart(threading.Thread):
             pulse = self._pulse
             if pulse is None:
                 return
-            step, progress = pulse.snapshot()
             try:
                 with self._engine.begin() as connection:
-                    state = store.beat(
-                        connection,
-                        pulse.mine,
-                        lease_seconds=self._settings.lease_seconds,
-                        step=step,
-                        progress=progress,
-                    )
+                    state = self._renew(connection, pulse)
             except FencedError:
                 self._pulse = None
                 pulse.lost()
                 return
             self._renewed = time.monotonic()
             pulse.heard(state)
+
+    def tell(self, connection: Connection) -> None:
+        """Tell how far the current attempt is, in the caller's transaction, which is to end it.
+
+        Raises:
+            FencedError: the lease is gone.
+        """
+        pulse = self._pulse
+        if pulse is not None:
+            self._renew(connection, pulse)
+
+    def _renew(self, connection: Connection, pulse: Pulse) -> JobState:
+        step, progress = pulse.snapshot()
+        lease_seconds = self._settings.lease_seconds
+        return store.beat(connection, pulse.mine, lease_seconds=lease_seconds, step=step, progress=progress)

@@ -27,6 +27,7 @@ __all__ = [
     "StoredCheckpoint",
     "beat",
     "claim",
+    "holds",
     "publish_checkpoint",
     "record_metrics",
     "record_warning",
@@ -306,9 +307,14 @@ def _lock_mine(connection: Connection, mine: Claim) -> None:
     Raises:
         FencedError: somebody has taken it.
     """
-    statement = select(jobs.c.id).where(jobs.c.id == mine.job_id, jobs.c.fence == mine.fence, jobs.c.state.in_(ACTIVE))
-    if connection.execute(statement.with_for_update()).first() is None:
+    if not holds(connection, mine):
         raise FencedError(f"job {mine.job_id}: fence {mine.fence} is past")
+
+
+def holds(connection: Connection, mine: Claim) -> bool:
+    """Whether the job is mine; if so, it stays mine until this transaction ends."""
+    statement = select(jobs.c.id).where(jobs.c.id == mine.job_id, jobs.c.fence == mine.fence, jobs.c.state.in_(ACTIVE))
+    return connection.execute(statement.with_for_update()).first() is not None
 
 
 def _newest(job_id: str) -> Any:

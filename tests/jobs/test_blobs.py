@@ -52,6 +52,24 @@ def test_an_unpublished_blob_cannot_be_read(engine: Engine, tmp_path: Path) -> N
         list(blobs.open_range(connection, blob))
 
 
+def test_small_files_are_written_with_what_publishes_them_or_not_at_all(engine: Engine, tmp_path: Path) -> None:
+    contents = {"none": b"", "short": b"abc", "chunks": os.urandom(2 * CHUNK_BYTES + 5)}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    prepared = blobs.prepare(engine, [tmp_path / name for name in contents])
+    with engine.connect() as connection:
+        blobs.write(connection, prepared)
+        blobs.publish(connection, *prepared.blobs)  # and is not committed
+    with engine.connect() as connection:
+        assert connection.execute(select(blob_chunks.c.idx)).all() == []
+    for _ in range(2):  # the second time because the first answer was lost
+        with engine.begin() as connection:
+            blobs.write(connection, prepared)
+            blobs.publish(connection, *prepared.blobs)
+    with engine.connect() as connection:
+        assert [b"".join(blobs.open_range(connection, blob)) for blob in prepared.blobs] == list(contents.values())
+
+
 @pytest.mark.parametrize("bit", [0, 7, 8 * 1000 + 3, 8 * CHUNK_BYTES + 5])
 def test_a_flipped_bit_is_refused(engine: Engine, tmp_path: Path, bit: int) -> None:
     blob = stored(engine, tmp_path, os.urandom(CHUNK_BYTES + 500))
