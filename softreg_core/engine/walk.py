@@ -28,7 +28,10 @@ _PROGRESS_SECONDS = 0.25
 
 
 class Walk:
-    """A stepper and a position: `step` optimiser steps, `epoch` completed epochs, `step_in_epoch` of the next one."""
+    """A stepper and a position: `step` optimiser steps, `epoch` completed epochs, `step_in_epoch` of the next one.
+
+    One half of `Run`, which sets what is declared here and has the other: epochs' ends, and states.
+    """
 
     spec: TrainSpec
     device: torch.device
