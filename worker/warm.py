@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import selectors
+import select
 import signal
 import subprocess
 import sys
@@ -186,15 +186,15 @@ class WarmRunner:
         """
         stdout = _pipe(self._running().stdout)
         deadline = time.monotonic() + seconds
-        with selectors.DefaultSelector() as selector:
-            selector.register(stdout, selectors.EVENT_READ)
-            while b"\n" not in self._buffer:
-                if not selector.select(max(0.0, deadline - time.monotonic())):
-                    return None
-                data = os.read(stdout.fileno(), 2**16)
-                if not data or len(self._buffer) > _LONGEST_LINE:
-                    raise RunnerDiedError("the runner's messages ended")
-                self._buffer += data
+        poll = select.poll()
+        poll.register(stdout, select.POLLIN)
+        while b"\n" not in self._buffer:
+            if not poll.poll(max(0.0, 1000.0 * (deadline - time.monotonic()))):
+                return None
+            data = os.read(stdout.fileno(), 2**16)
+            if not data or len(self._buffer) > _LONGEST_LINE:
+                raise RunnerDiedError("the runner's messages ended")
+            self._buffer += data
         line, _, self._buffer = self._buffer.partition(b"\n")
         try:
             return decode(line)
