@@ -80,7 +80,9 @@ def sums_of(
     prediction, variance = loss.split(net(*batch.inputs))
     parts = loss(prediction, batch.target, variance=variance)._asdict()
     agreement = _agreement(loss.values(prediction), batch.target, label_threshold, has_logits=has_logits)
-    return {name: values.double().sum(0) for name, values in (parts | agreement).items() if values is not None}
+    return {
+        name: values.sum(0, dtype=torch.float64) for name, values in (parts | agreement).items() if values is not None
+    }
 
 
 def _agreement(

@@ -184,6 +184,10 @@ class Stepper:
             numbers=numbers | ({} if self._beside is None else self._beside.numbers()),
         )
 
+    def kept_of(self, name: str) -> dict[str, Any]:
+        """What the optimiser keeps of a parameter between steps; to be changed in place."""
+        return self._optimizer.state_of(self.trained[name])
+
     def put_moments(self, moments: Mapping[str, Mapping[str, Tensor]], count: float) -> None:
         """The optimiser's state, by parameter and quantity, after so many steps."""
         tensors = {f"{name}/{quantity}": tensor for name, kept in moments.items() for quantity, tensor in kept.items()}

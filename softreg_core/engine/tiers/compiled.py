@@ -71,10 +71,14 @@ class Compiled:
         take_over(stepper, standing_of(stepper))
         kept = stepper.live().optimizer
         trained = {name: parameter.detach() for name, parameter in stepper.trained.items()}
-        moments = {name: {m: kept[f"{name}/{m}"] for m in layout.moments} for name in self._moved}
+        moments = {name: stepper.kept_of(name) for name in self._moved}
         # The stepper's own tensors; looking for them at each call would cost as much as ten steps.
         self._live = Standing(trained, dict(stepper.objective.named_buffers()), moments, torch.empty(0))
         self._flat_live = layout.live(self._live)
+        # Where the optimiser keeps what a program gives anew; the net's and the loss's own tensors are written to.
+        slots = [(moments[name], m) for group in layout.groups for m in layout.moments for name in group.names]
+        slot_of = {id(of[m]): (of, m) for of, m in slots}
+        self._slots = [slot_of.get(id(tensor)) for tensor in self._flat_live]
         self._counts = [tensor for name, tensor in kept.items() if name.endswith("/step")]
         self._idle = [tensor for name, tensor in trained.items() if name not in self._moved]
 
@@ -175,7 +179,14 @@ class Compiled:
     @torch.no_grad()
     def _take(self, packed: list[Tensor], steps: int) -> None:
         """Let the stepper stand where a program came to."""
-        torch._foreach_copy_(self._flat_live, self._example.layout.parts(packed, self._flat_live))
+        live, parts, written = self._flat_live, self._example.layout.parts(packed, self._flat_live), []
+        for place, slot in enumerate(self._slots):
+            if slot is None:
+                written.append(place)
+            else:
+                of, moment = slot
+                of[moment] = live[place] = parts[place]
+        torch._foreach_copy_([live[place] for place in written], [parts[place] for place in written])
         # For the next call, unless somebody else writes to the stepper.
         self._kept, self._written = packed, _writes(self._flat_live)
         if self._counts:
