@@ -74,7 +74,7 @@ def _answer(connection: socket.socket, buffer: bytes) -> tuple[int, int, bytes]:
     return int(head.split(b" ", 2)[1]), int(lengths[0]) if lengths else sys.maxsize, rest
 
 
-def _client(plan: Plan, answers: list[tuple[int, float]]) -> None:
+def _client(plan: Plan, answers: list[tuple[int, float, float]]) -> None:
     body = json.dumps(plan["body"]).encode() if plan.get("body") is not None else b""
     headers = {"Content-Type": "application/json", **plan.get("headers", {})}
     with socket.create_connection((_HOST, plan["port"])) as connection:
@@ -88,7 +88,8 @@ def _client(plan: Plan, answers: list[tuple[int, float]]) -> None:
             status, length, buffer = _answer(connection, buffer)
             while len(buffer) < length:
                 buffer += connection.recv(2**16)
-            answers.append((status, time.perf_counter() - started))
+            ended = time.perf_counter()
+            answers.append((status, ended - started, ended))
             made.append(buffer[:length])
             buffer = buffer[length:]
         for answer in made if plan.get("cancel") else ():
@@ -100,22 +101,23 @@ def _client(plan: Plan, answers: list[tuple[int, float]]) -> None:
 
 
 def _measured(plan: Plan) -> dict[str, Any]:
-    answers: list[list[tuple[int, float]]] = [[] for _ in range(plan["clients"])]
+    answers: list[list[tuple[int, float, float]]] = [[] for _ in range(plan["clients"])]
     clients = [threading.Thread(target=_client, args=(plan, mine)) for mine in answers]
     started = time.perf_counter()
     for client in clients:
         client.start()
     for client in clients:
         client.join()
-    seconds = time.perf_counter() - started
-    times = sorted(took for mine in answers for _, took in mine)
+    times = sorted(took for mine in answers for _, took, _ in mine)
     if len(times) < plan["clients"] * plan["requests"]:
         raise SystemExit("a connection broke")
+    # Up to the last answer: what is cancelled afterwards is not timed.
+    seconds = max(ended for mine in answers for _, _, ended in mine) - started
     return {
         "rate": len(times) / seconds,
         "p50_ms": 1000 * statistics.median(times),
         "p99_ms": 1000 * times[math.ceil(0.99 * len(times)) - 1],
-        "statuses": Counter(str(status) for mine in answers for status, _ in mine),
+        "statuses": Counter(str(status) for mine in answers for status, _, _ in mine),
     }
 
 
